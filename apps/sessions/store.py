@@ -1,0 +1,458 @@
+"""Sessions in Redis, as the services use them: one method per atomic step or read.
+
+Promises: every method may be repeated without harm; times are microseconds since the epoch by
+Redis' clock; a method raises ``StoreAwayError`` when Redis is away and ``ReadOnlyStoreError`` when
+it refuses writes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from blueengine.kit.redis_link import Arg, Link
+from blueengine.wire import codec, names
+from blueengine.wire.envelope import Stored
+from blueengine.wire.plan import Plan, StartData
+from blueengine.wire.report import Fault, Tally
+from blueengine.wire.spec import EngineSpec
+
+SCRIPTS: Final = (
+    "submit", "match", "stop", "watch", "reap", "due", "forget", "drain",
+)  # fmt: skip
+"""The scripts a link must know to be used by a store."""
+
+ENTRIES_AT_ONCE: Final = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewSession:
+    """All that is stored when a session is submitted. Times are seconds."""
+
+    plan: Plan
+    kind: str
+    rank: int
+    start_data: StartData
+    stored: Sequence[tuple[str, Stored]] = ()
+    """Start data of stored channels: it is a result from the beginning."""
+    start_timeout: float = 30.0
+    time_limit: float = 0.0
+    ttl: float = 86_400.0
+    stop_grace: float = 10.0
+    """An engine that has not said after this time that it stopped is taken as stopped."""
+    max_attempts: int = 1
+    labels: Mapping[str, str] = field(default_factory=dict)
+    idempotency_key: str = ""
+    body_hash: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submitted:
+    """What became of a submit. The three counts are there only while the session is pending."""
+
+    word: str
+    """``created`` | ``exists`` (same id or Idempotency-Key) | ``specs`` (an engine's spec changed
+    since the session was checked: check again) | ``conflict`` (the key came with another body)."""
+    session: str = ""
+    status: str = ""
+    position: int = -1
+    pending: int = 0
+    queuing: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubSession:
+    """One engine's part in a session."""
+
+    node: str
+    engine: str
+    status: str
+    instance: str
+    accepted: int
+    ended: int
+    progress: dict[str, object] | None
+    tally: Tally
+    fault: Fault | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionRecord:
+    """A session as stored. A time of 0 means: not yet."""
+
+    session: str
+    kind: str
+    rank: int
+    status: str
+    attempt: int
+    max_attempts: int
+    refused: int
+    plan: Plan
+    labels: dict[str, str]
+    fault: Fault | None
+    created: int
+    picked: int
+    ready: int
+    first_result: int
+    ended: int
+    parked: str
+    """The engine in whose queue it waits while pending."""
+    parts: tuple[SubSession, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One event of a session's history. ``id`` orders them: ``<stream id>.<index>``."""
+
+    id: str
+    at: int
+    """Microseconds (millisecond resolution)."""
+    attempt: int
+    fields: dict[str, str]
+    """``k`` = session (st) | part (n, st) | results (n, c, count) | notice (n, type, body)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineState:
+    """One engine: its spec (kept at zero instances) and its load."""
+
+    spec: EngineSpec
+    instances: tuple[dict[str, str], ...]
+    """Attendance records, with ``id`` and ``used`` beside what the instance said of itself."""
+    free_slots: int
+    used_slots: int
+    pending: int
+    demand: int
+    waiting: int
+
+
+class SessionStore:
+    """The services' view of the ledger."""
+
+    def __init__(self, link: Link) -> None:
+        """Work over ``link``, which must know ``SCRIPTS``."""
+        self._link = link
+
+    # -- a session --------------------------------------------------------------------------------
+
+    async def submit(self, new: NewSession, *, specs_version: int, gateway: str) -> Submitted:
+        """Store a session; it has its slots at once when they are free and nobody is before it.
+
+        Args:
+            new: The session.
+            specs_version: ``specs_version()`` at the time the session was checked; -1: not checked.
+            gateway: Is poked when the session ends; empty when nobody waits.
+        """
+        plan = new.plan
+        nodes = ",".join(f"{name}={node.engine}" for name, node in plan.nodes.items())
+        told = ",".join(
+            name
+            for name, node in plan.nodes.items()
+            if not node.reads or any(channel in plan.fed for channel in node.reads.values())
+        )
+        stored: list[Arg] = []
+        for channel, item in new.stored:
+            stored += [channel, codec.encode(item)]
+        reply = await self._link.run(
+            "submit",
+            plan.session,
+            new.kind,
+            new.rank,
+            codec.encode(plan),
+            nodes,
+            told,
+            codec.encode(new.start_data),
+            ",".join(name for name, channel in plan.channels.items() if channel.stored),
+            specs_version,
+            gateway,
+            *(_us(s) for s in (new.start_timeout, new.time_limit, new.ttl, new.stop_grace)),
+            new.max_attempts,
+            msgspec.json.encode(dict(new.labels)),
+            new.idempotency_key,
+            new.body_hash,
+            *stored,
+        )
+        word = reply[0].decode()
+        if len(reply) == 1:
+            return Submitted(word=word)
+        return Submitted(
+            word=word,
+            session=reply[1].decode(),
+            status=reply[2].decode(),
+            position=reply[3],
+            pending=reply[4],
+            queuing=reply[5],
+        )
+
+    async def stop(self, session: str, reason: str) -> tuple[str, str]:
+        """End a session: ``(canceled | stopping | ended | unknown, its status)``."""
+        reply = [word.decode() for word in await self._link.run("stop", session, reason)]
+        return reply[0], reply[-1]
+
+    async def watch(self, session: str, gateway: str, *, everything: bool = False) -> str | None:
+        """Have ``gateway`` poked at the session's end (or at every event); its status now."""
+        mode = "follow" if everything else "wait"
+        status = await self._link.run("watch", session, gateway, mode)
+        return status.decode() if status else None
+
+    async def read(self, session: str) -> SessionRecord | None:
+        """Return a session, or None when it is unknown or forgotten."""
+        flat = await self._link.send("HGETALL", names.session(session))
+        return _record(session, dict(zip(flat[::2], flat[1::2], strict=True))) if flat else None
+
+    async def outcome(
+        self, session: str, channels: Sequence[str], *, limit: int = 1000
+    ) -> tuple[str, Fault | None, dict[str, list[Stored]]]:
+        """Return status, fault and the first stored messages of these channels: one round trip."""
+        head = self._link.send("HMGET", names.session(session), "st", "fault")
+        lists = [
+            self._link.send("LRANGE", names.results(session, channel), 0, limit - 1)
+            for channel in channels
+        ]
+        status, why = await head
+        results = {
+            channel: [codec.decode(Stored, raw) for raw in await items]
+            for channel, items in zip(channels, lists, strict=True)
+        }
+        return (status or b"").decode(), _fault(why), results
+
+    async def results(self, session: str, channel: str, *, after: int, limit: int) -> list[Stored]:
+        """Return up to ``limit`` stored messages, from index ``after`` on (0 is the first)."""
+        raw = await self._link.send(
+            "LRANGE", names.results(session, channel), after, after + limit - 1
+        )
+        return [codec.decode(Stored, item) for item in raw]
+
+    async def result_count(self, session: str, channel: str) -> int:
+        """Return how many messages of the channel are stored."""
+        count: int = await self._link.send("LLEN", names.results(session, channel))
+        return count
+
+    async def history(self, session: str, *, after: str = "") -> list[Entry]:
+        """Return events after the one with this id (from the beginning without), oldest first."""
+        stream_id, _, index = after.partition(".")
+        start = stream_id or "-"  # inclusive: the entry may hold events behind this one
+        raw = await self._link.send(
+            "XRANGE", names.events(session), start, "+", "COUNT", ENTRIES_AT_ONCE
+        )
+        entries: list[Entry] = []
+        for entry_id, flat in raw:
+            entries += _entries(entry_id.decode(), [word.decode() for word in flat])
+        if not after:
+            return entries
+        return [e for e in entries if not e.id.startswith(stream_id + ".") or _index(e) > int(index)]
+
+    async def queue(self, session: str) -> tuple[int, int, int]:
+        """Return (sessions before this one or -1 when it is not pending, pending, queuing)."""
+        rank, pending, queuing = (
+            self._link.send("ZRANK", names.status("pending"), session),
+            self._link.send("ZCARD", names.status("pending")),
+            self._link.send("ZCARD", names.status("queuing")),
+        )
+        before = await rank
+        return -1 if before is None else before, await pending, await queuing
+
+    # -- many sessions ----------------------------------------------------------------------------
+
+    async def page(
+        self, *, status: str = "", before: int = 0, limit: int = 50
+    ) -> list[tuple[str, int]]:
+        """Return (session, created) newest first, created before ``before`` (0: from the newest).
+
+        The index of ``pending`` is in queue order and that of ``queuing`` by its deadline, so for
+        these two ``before`` is not used and the whole (short) index is read.
+        """
+        if status in {"pending", "queuing"}:
+            raw = await self._link.send("ZRANGE", names.status(status), 0, -1)
+            times = [self._link.send("HGET", names.session(sid.decode()), "created") for sid in raw]
+            found = [(sid.decode(), int(await at or 0)) for sid, at in zip(raw, times, strict=True)]
+            found.sort(key=lambda pair: pair[1], reverse=True)
+            return [pair for pair in found if not before or pair[1] < before][:limit]
+        raw = await self._link.send(
+            "ZREVRANGEBYSCORE",
+            names.status(status) if status else names.SESSIONS,
+            f"({before}" if before else "+inf",
+            "-inf",
+            "WITHSCORES",
+            "LIMIT",
+            0,
+            limit,
+        )
+        return [
+            (sid.decode(), int(float(at))) for sid, at in zip(raw[::2], raw[1::2], strict=True)
+        ]
+
+    async def counts(self, statuses: Sequence[str]) -> dict[str, int]:
+        """Return how many sessions are in each status."""
+        replies = [self._link.send("ZCARD", names.status(status)) for status in statuses]
+        return {status: await reply for status, reply in zip(statuses, replies, strict=True)}
+
+    # -- engines ----------------------------------------------------------------------------------
+
+    async def specs_version(self) -> int:
+        """Return a number that grows whenever an engine's spec changes."""
+        return int(await self._link.send("GET", names.SPECS) or 0)
+
+    async def engine_ids(self) -> list[str]:
+        """Return every engine ever seen in attendance, sorted."""
+        return sorted(word.decode() for word in await self._link.send("SMEMBERS", names.ENGINES))
+
+    async def specs(self) -> dict[str, EngineSpec]:
+        """Return the spec of every engine ever seen."""
+        ids = await self.engine_ids()
+        raws = [self._link.send("HGET", names.engine(engine), "spec") for engine in ids]
+        return {
+            engine: msgspec.json.decode(await raw, type=EngineSpec)
+            for engine, raw in zip(ids, raws, strict=True)
+        }
+
+    async def engine(self, engine: str) -> EngineState | None:
+        """Return an engine's spec and load, or None when it was never seen."""
+        send = self._link.send
+        replies = (
+            send("HGET", names.engine(engine), "spec"),
+            send("SMEMBERS", names.instances(engine)),
+            send("ZRANGE", names.free(engine), 0, -1, "WITHSCORES"),
+            send("ZCARD", names.pending_list(engine)),
+            send("SCARD", names.demand(engine)),
+            send("ZCARD", names.waiting(engine)),
+        )
+        spec, ids, free, pending, demand, waiting = [await reply for reply in replies]
+        if spec is None:
+            return None
+        instances = []
+        for instance in sorted(word.decode() for word in ids):
+            flat = await send("HGETALL", names.instance(instance))
+            used = await send("SCARD", names.held(instance))
+            if flat:
+                facts = zip(flat[::2], flat[1::2], strict=True)
+                record = {name.decode(): value.decode() for name, value in facts}
+                instances.append({"id": instance, "used": str(used), **record})
+        return EngineState(
+            spec=msgspec.json.decode(spec, type=EngineSpec),
+            instances=tuple(instances),
+            free_slots=int(sum(float(score) for score in free[1::2])),
+            used_slots=sum(int(record["used"]) for record in instances),
+            pending=pending,
+            demand=demand,
+            waiting=waiting,
+        )
+
+    async def demand(self, engine: str) -> int:
+        """Return pending and active slots of an engine."""
+        count: int = await self._link.send("SCARD", names.demand(engine))
+        return count
+
+    async def drain_if_idle(self, instance: str) -> bool:
+        """Keep new sessions off an instance that holds none; False when it is busy or unknown."""
+        held: int = await self._link.run("drain", instance, "idle")
+        return held == 0
+
+    # -- what management does ---------------------------------------------------------------------
+
+    async def match(self, engine: str, *, at_most: int = 100) -> int:
+        """Give an engine's free slots to those who wait for them; how many were placed."""
+        placed: int = await self._link.run("match", engine, at_most)
+        return placed
+
+    async def reap(self, *, heartbeat_timeout: float, at_most: int = 100) -> list[str]:
+        """Give up instances whose heartbeat is overdue; which ones."""
+        gone = await self._link.run("reap", at_most, _us(heartbeat_timeout))
+        return [word.decode() for word in gone]
+
+    async def due(self, *, at_most: int = 100) -> tuple[int, float | None]:
+        """Act on timers that ran out: (how many, seconds until the next one or None)."""
+        acted, wait = await self._link.run("due", at_most)
+        return acted, None if float(wait) < 0 else float(wait) / 1e6
+
+    async def expired(self, *, now_us: int, at_most: int = 100) -> list[str]:
+        """Return ended sessions whose time to be kept is over."""
+        raw = await self._link.send(
+            "ZRANGEBYSCORE", names.EXPIRY, "-inf", now_us, "LIMIT", 0, at_most
+        )
+        return [word.decode() for word in raw]
+
+    async def forget(self, session: str) -> bool:
+        """Delete an ended session and all that is kept of it in Redis."""
+        return bool(await self._link.run("forget", session))
+
+    async def now_us(self) -> int:
+        """Return Redis' time."""
+        seconds, micros = await self._link.send("TIME")
+        return int(seconds) * 1_000_000 + int(micros)
+
+    async def ping(self) -> None:
+        """Ask Redis for a sign of life."""
+        await self._link.send("PING")
+
+
+def _us(seconds: float) -> int:
+    return int(seconds * 1_000_000)
+
+
+def _fault(raw: bytes | None) -> Fault | None:
+    return msgspec.json.decode(raw, type=Fault) if raw else None
+
+
+def _index(entry: Entry) -> int:
+    return int(entry.id.partition(".")[2])
+
+
+def _entries(stream_id: str, flat: list[str]) -> list[Entry]:
+    """Split one stream entry (all that one atomic step did) into its events."""
+    at = int(stream_id.partition("-")[0]) * 1000
+    attempt, events = 0, list[dict[str, str]]()
+    for name, value in zip(flat[::2], flat[1::2], strict=True):
+        if name == "a":
+            attempt = int(value)
+        elif name == "k":
+            events.append({name: value})
+        else:
+            events[-1][name] = value
+    return [
+        Entry(id=f"{stream_id}.{index}", at=at, attempt=attempt, fields=fields)
+        for index, fields in enumerate(events)
+    ]
+
+
+def _record(session: str, raw: dict[bytes, bytes]) -> SessionRecord:
+    def text(name: str) -> str:
+        return raw.get(name.encode(), b"").decode()
+
+    def number(name: str) -> int:
+        return int(raw.get(name.encode()) or 0)
+
+    plan = codec.decode(Plan, raw[b"plan"])
+    parts = tuple(
+        SubSession(
+            node=node,
+            engine=spec.engine,
+            status=text(f"{node}:st"),
+            instance=text(f"{node}:in"),
+            accepted=number(f"{node}:accepted"),
+            ended=number(f"{node}:ended"),
+            progress=msgspec.json.decode(raw.get(f"{node}:progress".encode()) or b"null"),
+            tally=msgspec.json.decode(raw.get(f"{node}:tally".encode()) or b"{}", type=Tally),
+            fault=_fault(raw.get(f"{node}:fault".encode())),
+        )
+        for node, spec in plan.nodes.items()
+    )
+    return SessionRecord(
+        session=session,
+        kind=text("kind"),
+        rank=number("rank"),
+        status=text("st"),
+        attempt=number("at"),
+        max_attempts=number("max"),
+        refused=number("refused"),
+        plan=plan,
+        labels=msgspec.json.decode(raw.get(b"labels") or b"{}"),
+        fault=_fault(raw.get(b"fault")),
+        created=number("created"),
+        picked=number("picked"),
+        ready=number("ready"),
+        first_result=number("first"),
+        ended=number("ended"),
+        parked=text("parked"),
+        parts=parts,
+    )

@@ -1,0 +1,1 @@
+"""Find where text stands on each image it is sent."""

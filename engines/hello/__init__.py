@@ -1,0 +1,1 @@
+"""The smallest engine there is: one message in, one greeting out."""

@@ -1,0 +1,1 @@
+"""Read the text in the boxes found on each image."""

@@ -1,0 +1,1 @@
+"""Turn each PDF it is sent into images, one a page."""

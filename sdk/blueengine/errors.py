@@ -1,0 +1,86 @@
+"""Every error the platform raises on purpose, and the words an engine author may raise.
+
+An error says three things: what happened (its message), a stable ``code`` for programs, and
+whether trying again may help (``retriable``). Foreign exceptions are mapped to these where they
+enter and chained.
+"""
+
+from typing import ClassVar
+
+
+class BlueEngineError(Exception):
+    """Root of all errors raised by the platform."""
+
+    code: ClassVar[str] = "error"
+    retriable: ClassVar[bool] = False
+
+
+class SettingsError(BlueEngineError):
+    """A setting is missing or wrong; the message is one line that says which and what to do."""
+
+    code = "bad-settings"
+
+
+class DeclarationError(BlueEngineError):
+    """An engine's steps or channels contradict each other or its engine.yml."""
+
+    code = "bad-engine"
+
+
+class DecodeError(BlueEngineError):
+    """Bytes from the line are no message of a version this program knows."""
+
+    code = "undecodable"
+
+
+class DataTypeError(BlueEngineError):
+    """A value does not fit the type of the channel it was written to."""
+
+    code = "wrong-type"
+
+
+class StoreAwayError(BlueEngineError):
+    """Redis could not be reached within the configured patience."""
+
+    code = "store-away"
+    retriable = True
+
+
+class StoreReplyError(BlueEngineError):
+    """Redis answered a command with an error."""
+
+    code = "store-reply"
+
+
+class ReadOnlyStoreError(StoreReplyError):
+    """Redis refuses writes for now: out of memory, loading, or a replica."""
+
+    code = "store-refuses-writes"
+    retriable = True
+
+
+class MessageLostError(BlueEngineError):
+    """A data channel has a gap: a sequence number never arrived."""
+
+    code = "message-lost"
+
+
+class IllegalTransitionError(BlueEngineError):
+    """An event that the status table does not allow; nothing was changed."""
+
+    code = "illegal-transition"
+
+
+# --- words for engine authors -------------------------------------------------------------------
+
+
+class Fail(BlueEngineError):  # noqa: N818 - a word the author says, not an accident
+    """Fail the session for good with just this message (no traceback is shown)."""
+
+    code = "failed"
+
+
+class Refuse(BlueEngineError):  # noqa: N818 - a word the author says, not an accident
+    """Raised in ``start_func``: this instance cannot take this session, another one may."""
+
+    code = "refused"

@@ -1,0 +1,65 @@
+"""The ledger: sessions, slots and queues in Redis, changed by one atomic script per step.
+
+``lua/`` holds the scripts; their heads say what they promise. This module puts them together: the
+shared parts a script includes (``lua/lib``), then the script, with the key names and status tables
+of ``blueengine.wire`` filled in. ``instance.py`` is what an engine instance may do; what
+the services may do is ``apps.sessions.store``.
+
+Scripts that engines run (ready, output, close, …) act at once and need no service to be up:
+a session whose engines are picked runs to its end with nobody watching.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+from blueengine.kit.redis_link import Script
+from blueengine.wire import lifecycle, names
+
+_INCLUDE: Final = re.compile(r"^-- include: (.+)$", re.MULTILINE)
+_NAME: Final = re.compile(r"\bK\.(\w+)\(([^()]*)\)")
+
+
+def _arrows(table: Mapping[lifecycle.S, Mapping[lifecycle.E, lifecycle.S]]) -> str:
+    """Return a status table as text; building a Lua table at each call would cost more."""
+    arrows = (f"{st}/{event}={to}" for st, row in table.items() for event, to in row.items())
+    return f" {' '.join(arrows)} "
+
+
+_TABLES: Final = {
+    "ARROWS": _arrows(lifecycle.TRANSITIONS),
+    "SUB_ARROWS": _arrows(lifecycle.SUB_TRANSITIONS),
+}
+
+
+def _spell(name: re.Match[str]) -> str:
+    """Return the Lua expression of a key that a script writes as ``K.name(argument, …)``."""
+    first, *rest = names.TEMPLATES[name[1]].split("{}")
+    arguments = [argument.strip() for argument in name[2].split(",") if argument.strip()]
+    pairs = zip(arguments, rest, strict=True)
+    return "(" + repr(first) + "".join(f" .. {value} .. {text!r}" for value, text in pairs) + ")"
+
+
+def render(text: str) -> str:
+    """Return a script with its key names spelled out and the status tables it mentions before it."""
+    tables = [f"local {n} = {value!r}" for n, value in _TABLES.items() if re.search(rf"\b{n}\b", text)]
+    return "\n".join([*tables, _NAME.sub(_spell, text)])
+
+
+@cache
+def load(*wanted: str) -> Mapping[str, Script]:
+    """Return the scripts of these names (all when none is given), ready to be sent to Redis."""
+    folder = files(__package__) / "lua"
+    available = sorted(item.name[:-4] for item in folder.iterdir() if item.name.endswith(".lua"))
+    scripts = {}
+    for name in wanted or available:
+        body = (folder / f"{name}.lua").read_text()
+        included = _INCLUDE.search(body)
+        libs = [
+            (folder / "lib" / f"{lib}.lua").read_text()
+            for lib in (included[1].split() if included else ())
+        ]
+        scripts[name] = Script(name, render("\n".join([*libs, body])))
+    return scripts

@@ -1,0 +1,86 @@
+"""What an engine instance tells the ledger: one method per script, nothing else.
+
+Every method may run twice (the link repeats what had no reply); the scripts make that harmless.
+Each returns a future, so that reports of many sessions share one round trip.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from blueengine.kit.redis_link import Arg, Link, Reply
+from blueengine.wire.report import Fault, Outcome, Tally
+from blueengine.wire.spec import EngineSpec
+
+SCRIPTS: Final = (
+    "attend", "beat", "drain", "leave", "ready", "refuse", "output", "notice", "close",
+)  # fmt: skip
+
+_json = msgspec.json.Encoder()
+
+Part = tuple[str, int, str]
+"""(session, attempt, node)."""
+
+
+class InstanceLedger:
+    """The reports of one instance."""
+
+    def __init__(self, link: Link, instance: str, *, heartbeat_timeout: float) -> None:
+        """Speak for ``instance`` over ``link``, which must know ``SCRIPTS``."""
+        self._link = link
+        self._instance = instance
+        self._timeout_us = int(heartbeat_timeout * 1e6)
+
+    def attend(self, spec: EngineSpec, record: dict[str, str]) -> "asyncio.Future[Reply]":
+        """Advertise the instance with these further facts (host, pid, …)."""
+        pairs = [word for pair in record.items() for word in pair]
+        return self._link.run(
+            "attend",
+            self._instance,
+            spec.id,
+            spec.concurrency,
+            _json.encode(spec),
+            self._timeout_us,
+            *pairs,
+        )
+
+    def beat(self) -> "asyncio.Future[Reply]":
+        """Say that the instance lives; ``b"gone"`` when it was given up."""
+        return self._link.run("beat", self._instance, self._timeout_us)
+
+    def drain(self) -> "asyncio.Future[Reply]":
+        """Take no new session; answers how many are held."""
+        return self._link.run("drain", self._instance, "always")
+
+    def leave(self, reason: str) -> "asyncio.Future[Reply]":
+        """Withdraw the attendance and everything kept for the instance."""
+        return self._link.run("leave", self._instance, reason)
+
+    def ready(self, part: Part) -> "asyncio.Future[Reply]":
+        """Accept a session; answers ``b"go"``, ``b"wait"`` or ``b"stale"``."""
+        return self._link.run("ready", *part, self._instance)
+
+    def refuse(self, part: Part, fault: Fault, *, limit: int) -> "asyncio.Future[Reply]":
+        """Refuse a session; after ``limit`` refusals it fails."""
+        return self._link.run("refuse", *part, self._instance, _json.encode(fault), limit)
+
+    def output(
+        self, part: Part, channel: str, first: int, items: Iterable[bytes]
+    ) -> "asyncio.Future[Reply]":
+        """Store messages of a channel; ``first`` is the sequence number of the first item."""
+        return self._link.run("output", *part, channel, first, *items)
+
+    def notice(self, part: Part, kind: str, body: bytes) -> "asyncio.Future[Reply]":
+        """Put a status message (a JSON object) into the session's history."""
+        return self._link.run("notice", *part, kind, body)
+
+    def close(
+        self, part: Part, outcome: Outcome, fault: Fault | None, tally: Tally, *, again: bool = False
+    ) -> "asyncio.Future[Reply]":
+        """End this part and give its slot back; ``again``: another attempt may help."""
+        why: Arg = _json.encode(fault) if fault else b""
+        return self._link.run(
+            "close", *part, self._instance, outcome.value, why, _json.encode(tally), "1" if again else ""
+        )

@@ -1,0 +1,20 @@
+-- attend: an instance advertises itself; from now on it may be given sessions.
+-- include: base slots
+-- ARGV  1 instance  2 engine  3 concurrency  4 spec (JSON)  5 heartbeat timeout, microseconds
+--       6… more fields of the record: name, value, …
+-- answer: "ok"
+local instance, engine, t = ARGV[1], ARGV[2], now()
+if redis.call('HGET', K.engine(engine), 'spec') ~= ARGV[4] then
+  redis.call('HSET', K.engine(engine), 'spec', ARGV[4], 'concurrency', ARGV[3])
+  redis.call('INCR', K.specs())
+end
+redis.call('SADD', K.engines(), engine)
+if redis.call('EXISTS', K.instance(instance)) == 0 then
+  redis.call('SADD', K.instances(engine), instance)
+  redis.call('HSET', K.instance(instance), 'engine', engine, 'concurrency', ARGV[3], 'state', 'attending',
+    'since', num(t), unpack(ARGV, 6))
+  redis.call('ZADD', K.free(engine), ARGV[3], instance)
+end
+redis.call('ZADD', K.deadlines(), num(t + ARGV[5]), instance)
+wake(engine)
+return 'ok'

@@ -1,0 +1,13 @@
+-- forget: delete an ended session and everything kept with it.
+-- include: base session
+-- ARGV  1 session
+-- answer: 1 | 0 when it has not ended or is gone already
+local S = load(ARGV[1])
+if S and not terminal(S) then return 0 end
+redis.call('ZREM', K.expiry(), ARGV[1])
+if not S then return 0 end
+for _, c in ipairs(split(get(S, 'stored'))) do redis.call('DEL', K.results(S.id, c)) end
+redis.call('DEL', S.key, K.events(S.id))
+redis.call('ZREM', K.sessions(), S.id)
+redis.call('ZREM', K.status(S.st), S.id)
+return 1

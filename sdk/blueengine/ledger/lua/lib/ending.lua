@@ -1,0 +1,86 @@
+-- The ways out of a session. Exactly one terminal status: only `settle` sets one, and the table
+-- has no arrow out of it. Each function leaves the `save` to its caller.
+
+-- send_stops(S, t, why): tell every engine that is still at it to end its part
+local function send_stops(S, t, why)
+  for _, n in ipairs(nodes(S)) do
+    if sub_advance(S, n.name, 'stop-sent') then
+      local instance = get(S, n.name .. ':in')
+      redis.call('XADD', K.commands(instance), '*', 't', 'stop', 's', S.id, 'a', S.at, 'n', n.name, 'w', why)
+      redis.call('ZADD', K.timers(), num(t + get(S, 'grace')), stop_timer(S, S.at, n.name, instance))
+      put(S, 'stops', '1')
+    end
+  end
+end
+
+-- settle(S, t, event, fault): the terminal step; false when the table does not allow it
+local function settle(S, t, what, why)
+  if not advance(S, what) then return false end
+  put(S, 'ended', num(t))
+  put(S, 'input', '')
+  if why then put(S, 'fault', why) end
+  if S.st ~= 'finished' then
+    for _, n in ipairs(nodes(S)) do
+      local instance = get(S, n.name .. ':in')
+      if not instance or redis.call('SISMEMBER', K.held(instance), slot(S, S.at, n.name)) == 0 then
+        redis.call('SREM', K.demand(n.engine), demand_member(S, n.name))
+        sub_advance(S, n.name, 'stopped')
+      end
+    end
+  end
+  if get(S, 'limit') ~= '0' then redis.call('ZREM', K.timers(), 'limit ' .. S.id) end
+  redis.call('ZADD', K.expiry(), num(t + get(S, 'ttl')), S.id)
+  return true
+end
+
+-- requeue(S, t, why): begin again as a new attempt; what the old one made is dropped
+local function requeue(S, t, why)
+  send_stops(S, t, why)
+  advance(S, 'requeued')
+  S.at = S.at + 1
+  put(S, 'at', S.at)
+  put(S, 'requeued', why)
+  local gone = {'first', 'ready'}
+  for _, n in ipairs(nodes(S)) do
+    put(S, n.name .. ':st', 'pending')
+    for _, f in ipairs({'in', 'accepted', 'ended', 'tally', 'fault', 'progress'}) do
+      gone[#gone + 1] = n.name .. ':' .. f
+    end
+    for _, c in ipairs(split(get(S, 'stored'))) do gone[#gone + 1] = n.name .. ':o:' .. c end
+    redis.call('SADD', K.demand(n.engine), demand_member(S, n.name))
+  end
+  redis.call('HDEL', S.key, unpack(gone))
+  for _, f in ipairs(gone) do S.fields[f] = nil end
+  for _, c in ipairs(split(get(S, 'stored'))) do redis.call('DEL', K.results(S.id, c)) end
+  local lacking = place(S, t)
+  if lacking then park(S, lacking) end
+end
+
+-- part_ended(S, t, node, event): one part has ended; the last one may end the session
+local function part_ended(S, t, node, what)
+  local st = sub_advance(S, node, what)
+  if not st then return end
+  put(S, node .. ':ended', num(t))
+  event(S, 'k', 'part', 'n', node, 'st', st)
+  S.left = S.left - 1
+  put(S, 'left', S.left)
+  if S.left == 0 then
+    if S.st == 'stopping' then settle(S, t, 'all-stopped')
+    elseif S.st == 'processing' and what ~= 'broke' then settle(S, t, 'all-finished') end
+  end
+end
+
+-- part_broke(S, t, node, why, again): a part failed; the session fails, or is queued again when
+-- `again` (the fault was not the engine's own word) and attempts are left
+local function part_broke(S, t, node, why, again)
+  if terminal(S) or S.st == 'stopping' then
+    part_ended(S, t, node, 'broke')
+  elseif again and S.at < tonumber(get(S, 'max')) then
+    requeue(S, t, why)
+  else
+    put(S, node .. ':fault', why)
+    part_ended(S, t, node, 'broke')
+    send_stops(S, t, 'another engine failed')
+    settle(S, t, 'broke', why)
+  end
+end

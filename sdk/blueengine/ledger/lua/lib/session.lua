@@ -1,0 +1,123 @@
+-- A session as one unit of work: `load` it, change it in memory by the tables, `save` it once.
+-- `save` alone writes a session: its hash, the indexes that follow from its status, one entry of
+-- its history, and the pokes to those who watch.
+--
+-- S.st, S.at, … are the fields every script needs; any other field goes through get and put.
+-- ARROWS and SUB_ARROWS are the status tables as text: " from/event=to from/event=to … ".
+
+local function load(sid)
+  local key = K.session(sid)
+  local v = redis.call('HMGET', key, 'st', 'at', 'nodes', 'order', 'created', 'left', 'unready', 'parked', 'wait', 'follow')
+  if not v[1] then return nil end
+  return {id = sid, key = key, st = v[1], was = v[1], at = tonumber(v[2]), text = v[3], order = v[4], created = v[5],
+    left = tonumber(v[6]), unready = tonumber(v[7]), parked = v[8], parked_was = v[8], wait = v[9], follow = v[10],
+    fields = {}, dirty = {}, history = {}}
+end
+
+local function get(S, field)
+  local v = S.fields[field]
+  if v == nil then
+    v = redis.call('HGET', S.key, field)
+    S.fields[field] = v
+  end
+  return v
+end
+
+local function put(S, field, value)
+  S.fields[field] = value
+  S.dirty[#S.dirty + 1] = field
+  S.dirty[#S.dirty + 1] = value
+end
+
+-- nodes(S): list of {name, engine} in graph order
+local function nodes(S)
+  if not S.nodes then
+    S.nodes = {}
+    for name, engine in string.gmatch(S.text, '([^=,]+)=([^,]+)') do
+      S.nodes[#S.nodes + 1] = {name = name, engine = engine}
+    end
+  end
+  return S.nodes
+end
+
+local function event(S, ...)
+  for i = 1, select('#', ...) do S.history[#S.history + 1] = select(i, ...) end
+end
+
+local function arrow(arrows, from, what)
+  local _, last = string.find(arrows, ' ' .. from .. '/' .. what .. '=', 1, true)
+  return last and string.match(arrows, '^%l+', last + 1)
+end
+
+local function terminal(S) return not string.find(ARROWS, ' ' .. S.st .. '/', 1, true) end
+
+-- advance(S, event): true when the table allows it; then the status has moved
+local function advance(S, what)
+  local to = arrow(ARROWS, S.st, what)
+  if not to then return false end
+  S.st = to
+  event(S, 'k', 'session', 'st', to)
+  return true
+end
+
+-- sub_advance(S, node, event): the new status of the node's part, or nil when not allowed
+local function sub_advance(S, node, what)
+  local to = arrow(SUB_ARROWS, get(S, node .. ':st'), what)
+  if to then put(S, node .. ':st', to) end
+  return to
+end
+
+local function engine_of(S, node)
+  for _, n in ipairs(nodes(S)) do if n.name == node then return n.engine end end
+end
+
+-- The first node of an engine counts under the session's id, a further one under "id#node":
+-- so a session counts once, and an engine that stands twice in a graph wants two slots.
+local function demand_member(S, node)
+  local engine = engine_of(S, node)
+  for _, n in ipairs(nodes(S)) do
+    if n.engine == engine then
+      if n.name == node then return S.id end
+      return S.id .. '#' .. node
+    end
+  end
+end
+
+local function poke(S, gateways)
+  if gateways and gateways ~= '' then
+    for _, g in ipairs(split(gateways)) do redis.call('PUBLISH', K.poke(g), S.id) end
+  end
+end
+
+-- score of a session in the index of a status
+local function score(S, st)
+  if st == 'pending' then return S.order end
+  if st == 'queuing' then return S.start_due end  -- the index is the timer of the start, too
+  return S.created
+end
+
+local function save(S)
+  if S.st ~= S.was or S.start_due then
+    if S.was and S.was ~= S.st then redis.call('ZREM', K.status(S.was), S.id) end
+    redis.call('ZADD', K.status(S.st), score(S, S.st), S.id)
+    if S.st == 'pending' then
+      for _, n in ipairs(nodes(S)) do redis.call('ZADD', K.pending_list(n.engine), S.order, S.id) end
+    elseif S.was == 'pending' then
+      for _, n in ipairs(nodes(S)) do redis.call('ZREM', K.pending_list(n.engine), S.id) end
+    end
+    put(S, 'st', S.st)
+  end
+  if S.st ~= 'pending' then S.parked = '' end
+  if (S.parked or '') ~= (S.parked_was or '') then
+    if S.parked_was and S.parked_was ~= '' then redis.call('ZREM', K.waiting(S.parked_was), S.id) end
+    if S.parked ~= '' then redis.call('ZADD', K.waiting(S.parked), S.order, S.id) end
+    put(S, 'parked', S.parked)
+  end
+  if #S.dirty > 0 then redis.call('HSET', S.key, unpack(S.dirty)) end
+  if #S.history > 0 then
+    redis.call('XADD', K.events(S.id), 'MAXLEN', '~', '10000', '*', 'a', S.at, unpack(S.history))
+    poke(S, S.follow)
+  end
+  if S.st ~= S.was and terminal(S) then poke(S, S.wait) end
+  S.was, S.parked_was, S.start_due, S.dirty, S.history = S.st, S.parked, nil, {}, {}
+end

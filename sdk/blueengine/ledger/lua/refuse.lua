@@ -1,0 +1,31 @@
+-- refuse: an instance cannot take the session. It is queued again, not for that instance;
+-- after too many refusals it fails with the last reason.
+-- include: base session slots ending
+-- ARGV  1 session  2 attempt  3 node  4 instance  5 fault (JSON)  6 refusals that fail the session
+-- answer: "again" | "failed" | "stale"
+local S, t = load(ARGV[1]), now()
+local attempt, node, instance = tonumber(ARGV[2]), ARGV[3], ARGV[4]
+if not S then
+  redis.call('SREM', K.held(instance), ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. node)
+  return 'stale'
+end
+local answer = 'stale'
+if S.at == attempt and S.st ~= 'queuing' then
+  part_ended(S, t, node, 'stopped')
+elseif S.at == attempt then
+  local refused = (tonumber(get(S, 'refused')) or 0) + 1
+  put(S, 'refused', refused)
+  if refused >= tonumber(ARGV[6]) then
+    part_broke(S, t, node, ARGV[5], false)
+    answer = 'failed'
+  else
+    local refusers = get(S, 'refusers')
+    put(S, 'refusers', refusers and (refusers .. ',' .. instance) or instance)
+    sub_advance(S, node, 'stopped')  -- it has no Stop to answer
+    requeue(S, t, ARGV[5])
+    answer = 'again'
+  end
+end
+release(S, attempt, node, instance)
+save(S)
+return answer

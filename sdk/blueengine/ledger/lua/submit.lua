@@ -1,0 +1,56 @@
+-- submit: store a session and give it its slots at once if nobody waits before it, else queue it.
+-- include: base session slots
+-- ARGV  1 session  2 kind  3 rank  4 plan  5 nodes "name=engine,…"  6 nodes told to Go "a,b"
+--       7 start data  8 stored channels "x,y"  9 specs version it was checked against, or -1
+--       10 gateway to poke at the end, or ""  11 start timeout  12 time limit or 0  13 ttl
+--       14 stop grace (all microseconds)  15 max attempts  16 labels (JSON)
+--       17 Idempotency-Key record or ""  18 hash of the body  then stored start data: channel, item, …
+-- answer: {"created"|"exists", session, status, sessions before it or -1, pending, queuing}
+--         (the three numbers are counted only for a session that waits)
+--       | {"specs"} | {"conflict"}
+local sid, t = ARGV[1], now()
+local key = K.session(sid)
+
+local function answer(word, id, st)
+  local before = redis.call('ZRANK', K.status('pending'), id)
+  return {word, id, st, before or -1, redis.call('ZCARD', K.status('pending')), redis.call('ZCARD', K.status('queuing'))}
+end
+
+if ARGV[17] ~= '' then
+  local known = redis.call('GET', K.idempotency(ARGV[17]))
+  if known then
+    local id, hash = string.match(known, '^(%S+) (%S+)$')
+    if hash ~= ARGV[18] then return {'conflict'} end
+    local st = redis.call('HGET', K.session(id), 'st')
+    if st then return answer('exists', id, st) end
+  end
+end
+local had = redis.call('HGET', key, 'st')
+if had then return answer('exists', sid, had) end
+if ARGV[9] ~= '-1' and ARGV[9] ~= (redis.call('GET', K.specs()) or '0') then return {'specs'} end
+if ARGV[17] ~= '' then redis.call('SET', K.idempotency(ARGV[17]), sid .. ' ' .. ARGV[18], 'EX', 86400) end
+
+local order = num(-tonumber(ARGV[3]) * 68719476736 + redis.call('INCR', K.order()))
+local S = {id = sid, key = key, st = 'pending', at = 1, text = ARGV[5], order = order, created = num(t),
+  wait = ARGV[10], dirty = {}, history = {'k', 'session', 'st', 'pending'},
+  -- known here, so that the placement does not ask Redis for them
+  fields = {plan = ARGV[4], fed = ARGV[6], input = ARGV[7], start = ARGV[11], refusers = false}}
+S.dirty = {'st', 'pending', 'at', 1, 'kind', ARGV[2], 'rank', ARGV[3], 'plan', ARGV[4], 'nodes', ARGV[5],
+  'fed', ARGV[6], 'input', ARGV[7], 'stored', ARGV[8], 'wait', ARGV[10], 'start', ARGV[11], 'limit', ARGV[12],
+  'ttl', ARGV[13], 'grace', ARGV[14], 'max', ARGV[15], 'labels', ARGV[16], 'order', order, 'created', S.created}
+
+local first = nil  -- an engine whose queue holds somebody who comes before this session
+for _, n in ipairs(nodes(S)) do
+  put(S, n.name .. ':st', 'pending')
+  redis.call('SADD', K.demand(n.engine), demand_member(S, n.name))
+  local front = redis.call('ZRANGE', K.waiting(n.engine), 0, 0, 'WITHSCORES')
+  if front[2] and tonumber(front[2]) < tonumber(order) then first = n.engine end
+end
+for i = 19, #ARGV, 2 do redis.call('RPUSH', K.results(sid, ARGV[i]), ARGV[i + 1]) end
+redis.call('ZADD', K.sessions(), S.created, sid)
+if ARGV[12] ~= '0' then redis.call('ZADD', K.timers(), num(t + ARGV[12]), 'limit ' .. sid) end
+local lacking = first or place(S, t)
+if lacking then park(S, lacking) end
+save(S)
+if not lacking then return {'created', sid, S.st, -1, 0, 0} end
+return answer('created', sid, S.st)

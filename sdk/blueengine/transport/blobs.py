@@ -1,0 +1,122 @@
+"""The blob store: payloads by reference, in a folder that gateway and engines share.
+
+References are relative paths below the folder:
+
+* ``files/<file id>/data`` — an upload; lives on its own.
+* ``sessions/<session>/start/<n>`` — start data; until the session is forgotten.
+* ``sessions/<session>/<attempt>/<node>/…`` — on its way to that node, which removes it when read.
+* ``sessions/<session>/results/…`` — a stored message; until the session is forgotten.
+
+A message for several readers is one file with a hard link per reader, so that the last one to
+read it frees the space and nobody counts.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from blueengine.errors import BlueEngineError
+
+INLINE_LIMIT: Final = 64 * 1024
+"""Payloads above this many bytes go by reference."""
+
+
+class BlobError(BlueEngineError):
+    """A reference points nowhere, or outside the store."""
+
+    code = "no-blob"
+
+
+class BlobFolder:
+    """Blobs as files below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        """Keep blobs below ``root``, which is made when needed."""
+        self.root = root.resolve()
+
+    def path(self, ref: str) -> Path:
+        """Return where a reference is kept.
+
+        Raises:
+            BlobError: The reference leads out of the store.
+        """
+        path = (self.root / ref).resolve()
+        if not ref or not path.is_relative_to(self.root) or path == self.root:
+            raise BlobError(f"{ref!r} is no reference of the blob store")
+        return path
+
+    def existing(self, ref: str) -> Path:
+        """Return where a blob lies that must be there.
+
+        Raises:
+            BlobError: It is not.
+        """
+        path = self.path(ref)
+        if not path.is_file():
+            raise BlobError(f"blob {ref!r} is gone; is BLOB_DIR the same folder for all services?")
+        return path
+
+    def write(self, ref: str, pieces: Iterable[bytes]) -> int:
+        """Write a blob piece by piece; it appears whole or not at all. Returns its size."""
+        path = self.path(ref)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        size = 0
+        with partial.open("wb") as out:
+            for piece in pieces:
+                size += out.write(piece)
+        partial.rename(path)
+        return size
+
+    def add_file(self, ref: str, source: Path) -> int:
+        """Copy a file in without reading it whole; returns its size."""
+        path = self.path(ref)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        shutil.copyfile(source, partial)
+        partial.rename(path)
+        return path.stat().st_size
+
+    def link(self, ref: str, other: str) -> None:
+        """Give a blob a second name; a repeated call changes nothing."""
+        target = self.path(other)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(self.existing(ref), target)
+        except FileExistsError:
+            return
+
+    def remove(self, ref: str) -> None:
+        """Remove one name of a blob; one that is gone already is fine."""
+        self.path(ref).unlink(missing_ok=True)
+
+    def remove_below(self, prefix: str) -> None:
+        """Remove everything below a prefix."""
+        shutil.rmtree(self.path(prefix), ignore_errors=True)
+
+
+def upload_ref(file_id: str) -> str:
+    """Reference of an upload."""
+    return f"files/{file_id}/data"
+
+
+def session_prefix(session: str) -> str:
+    """Prefix of everything kept for a session."""
+    return f"sessions/{session}"
+
+
+def start_ref(session: str, index: int) -> str:
+    """Reference of a session's start data that is not inline."""
+    return f"sessions/{session}/start/{index}"
+
+
+def node_prefix(session: str, attempt: int, node: str) -> str:
+    """Prefix of what is on its way to a node; all below it is that node's to remove."""
+    return f"sessions/{session}/{attempt}/{node}"
+
+
+def result_ref(session: str, channel: str, name: str) -> str:
+    """Reference of a stored message."""
+    return f"sessions/{session}/results/{channel}/{name}"

@@ -1,0 +1,116 @@
+"""What the platform tells an instance, on its command stream.
+
+Scripts write them, so they are flat fields of a stream entry: ``t`` names the kind, ``s`` the
+session, ``a`` the attempt, ``n`` the node; other fields as in each class.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from blueengine.errors import DecodeError
+
+
+class Start(msgspec.Struct, frozen=True):
+    """Take part in a session: prepare, then answer Ready or Refuse."""
+
+    session: str
+    attempt: int
+    node: str
+    plan: bytes
+    picks: dict[str, str]
+    """Node -> instance that plays it in this attempt."""
+    start_data: bytes
+    """Encoded StartData when this node reads a fed channel, else empty. Held until Go."""
+
+
+class Go(msgspec.Struct, frozen=True):
+    """Every engine is ready: the input is released."""
+
+    session: str
+    attempt: int
+    node: str
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """End your part now and say so; nothing more is wanted."""
+
+    session: str
+    attempt: int
+    node: str
+    reason: str
+
+
+class Credit(msgspec.Struct, frozen=True):
+    """A reader has consumed this much of what you wrote to a channel since its last credit."""
+
+    session: str
+    attempt: int
+    node: str
+    """The writer, i.e. the receiver of the credit."""
+    channel: str
+    reader: str
+    messages: int
+    size: int
+    """Bytes."""
+
+
+Command = Start | Go | Stop | Credit
+
+
+def picks_to_text(picks: Mapping[str, str]) -> str:
+    """Return picks as the scripts write them: ``node=instance`` joined by commas."""
+    return ",".join(f"{node}={instance}" for node, instance in picks.items())
+
+
+def picks_from_text(text: str) -> dict[str, str]:
+    """Return the picks in ``text``."""
+    return dict(pair.split("=", 1) for pair in text.split(",")) if text else {}
+
+
+def credit_fields(credit: Credit) -> list[bytes | str | int]:
+    """Return a credit as stream fields (engines send these to each other)."""
+    return [
+        "t", "credit", "s", credit.session, "a", credit.attempt, "n", credit.node,
+        "c", credit.channel, "r", credit.reader, "m", credit.messages, "b", credit.size,
+    ]  # fmt: skip
+
+
+def from_fields(raw: list[bytes]) -> Command:
+    """Return the command in a stream entry's flat field list.
+
+    Raises:
+        DecodeError: Unknown kind, or a field is missing.
+    """
+    fields = dict(zip(raw[::2], raw[1::2], strict=True))
+    try:
+        session, node = fields[b"s"].decode(), fields[b"n"].decode()
+        attempt = int(fields[b"a"])
+        match fields[b"t"]:
+            case b"start":
+                return Start(
+                    session,
+                    attempt,
+                    node,
+                    fields[b"p"],
+                    picks_from_text(fields[b"k"].decode()),
+                    fields.get(b"d", b""),
+                )
+            case b"go":
+                return Go(session, attempt, node)
+            case b"stop":
+                return Stop(session, attempt, node, fields[b"w"].decode())
+            case b"credit":
+                return Credit(
+                    session,
+                    attempt,
+                    node,
+                    fields[b"c"].decode(),
+                    fields[b"r"].decode(),
+                    int(fields[b"m"]),
+                    int(fields[b"b"]),
+                )
+            case kind:
+                raise DecodeError(f"unknown command {kind!r}; is this engine older than the platform?")
+    except (KeyError, ValueError) as exc:
+        raise DecodeError(f"malformed command: {exc!r}") from exc

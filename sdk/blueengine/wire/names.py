@@ -1,0 +1,75 @@
+"""Every Redis key, stream and channel name, with its type and life. Nobody else spells one.
+
+The same table is rendered into the prelude of each Lua script (see ``blueengine.ledger``), where
+``K.session(id)`` answers what ``names.session(id)`` answers here.
+
+Keys of a placement are found inside the scripts (the instance is picked there), so they cannot all
+be passed in KEYS. The ledger therefore needs one Redis primary (Sentinel is fine, Cluster is not).
+"""
+
+from typing import Final
+
+TEMPLATES: Final[dict[str, str]] = {
+    # one session ---------------------------------------------------------------------------------
+    "session": "be:s:{}",  # hash    status, plan, one group of fields per node; until its ttl
+    "results": "be:s:{}:r:{}",  # list    stored messages of one channel, in order; as the session
+    "events": "be:s:{}:ev",  # stream  what happened, for timelines and live views; as the session
+    # all sessions --------------------------------------------------------------------------------
+    "sessions": "be:sessions",  # zset    id -> created, microseconds
+    "status": "be:status:{}",  # zset    one per status; pending by order, the others by created
+    "order": "be:order",  # counter arrival number of the next session
+    "timers": "be:timers",  # zset    "<kind> <session> <attempt>" -> due, microseconds
+    "expiry": "be:expiry",  # zset    ended session -> when it is forgotten, microseconds
+    "idempotency": "be:idem:{}",  # string  "<session> <hash of the body>"; 24 h
+    # engines -------------------------------------------------------------------------------------
+    "engines": "be:engines",  # set     every engine ever seen in attendance
+    "engine": "be:e:{}",  # hash    spec and concurrency; kept when scaled to zero
+    "instances": "be:e:{}:instances",  # set     instances in attendance, draining ones included
+    "free": "be:e:{}:free",  # zset    instance that may take work -> free slots (may be 0)
+    "waiting": "be:e:{}:waiting",  # zset    sessions parked on this engine -> order
+    "pending_list": "__engine_pending_list_{}__",  # zset pending sessions that need it -> order
+    "demand": "__engine_demand_{}__",  # set     one member per slot wanted or held
+    "specs": "be:specs",  # counter grows whenever any engine's spec changes
+    # instances -----------------------------------------------------------------------------------
+    "instance": "be:i:{}",  # hash    the attendance record
+    "held": "be:i:{}:held",  # set     "<session> <attempt> <node>", one per slot in use
+    "commands": "be:i:{}:cmd",  # stream  Start, Go, Stop, Credit; as the instance
+    "inbox": "be:i:{}:in",  # stream  data messages (Redis transport); as the instance
+    "deadlines": "be:deadlines",  # zset    instance -> when its heartbeat is overdue, microseconds
+    # waking others -------------------------------------------------------------------------------
+    "wake": "be:wake",  # stream  "engine" that has both capacity and waiting sessions
+    "poke": "be:poke:{}",  # pub/sub one per gateway process: session ids with news
+    "scale": "be:scale",  # pub/sub engine ids whose demand may need another instance
+    "watch": "be:watch",  # hash    when the reaper last looked, microseconds
+}
+
+# Makers of the names above, one per kind of key: ``session(session_id)``, ``free(engine_id)`` …
+session: Final = TEMPLATES["session"].format
+results: Final = TEMPLATES["results"].format
+events: Final = TEMPLATES["events"].format
+status: Final = TEMPLATES["status"].format
+idempotency: Final = TEMPLATES["idempotency"].format
+engine: Final = TEMPLATES["engine"].format
+instances: Final = TEMPLATES["instances"].format
+free: Final = TEMPLATES["free"].format
+waiting: Final = TEMPLATES["waiting"].format
+pending_list: Final = TEMPLATES["pending_list"].format
+demand: Final = TEMPLATES["demand"].format
+instance: Final = TEMPLATES["instance"].format
+held: Final = TEMPLATES["held"].format
+commands: Final = TEMPLATES["commands"].format
+inbox: Final = TEMPLATES["inbox"].format
+poke: Final = TEMPLATES["poke"].format
+
+SESSIONS: Final = TEMPLATES["sessions"]
+ORDER: Final = TEMPLATES["order"]
+TIMERS: Final = TEMPLATES["timers"]
+EXPIRY: Final = TEMPLATES["expiry"]
+ENGINES: Final = TEMPLATES["engines"]
+SPECS: Final = TEMPLATES["specs"]
+DEADLINES: Final = TEMPLATES["deadlines"]
+WAKE: Final = TEMPLATES["wake"]
+SCALE: Final = TEMPLATES["scale"]
+
+WAKE_GROUP: Final = "management"
+"""Consumer group on the wake stream: one management replica takes each wake-up."""
