@@ -16,6 +16,8 @@ from typing import TypeVar
 import pytest
 import pytest_asyncio
 
+pytest_plugins = ["tests.kit.fixtures"]
+
 T = TypeVar("T")
 
 # How long what a test has just closed may take to be gone.

@@ -24,6 +24,8 @@ SCRIPTS: Final = (
 """The scripts a link must know to be used by a store."""
 
 ENTRIES_AT_ONCE: Final = 500
+RANK_STEP: Final = 68_719_476_736
+"""How far apart two ranks are in the order of sessions, as in submit.lua."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,8 @@ class SessionRecord:
     attempt: int
     max_attempts: int
     refused: int
+    order: float
+    """Its place in the queues: the lowest is next."""
     plan: Plan
     labels: dict[str, str]
     fault: Fault | None
@@ -124,6 +128,33 @@ class EngineState:
     pending: int
     demand: int
     waiting: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """What a list shows of a session."""
+
+    session: str
+    kind: str
+    rank: int
+    status: str
+    engines: tuple[str, ...]
+    labels: dict[str, str]
+    created: int
+    ended: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capacity:
+    """What one engine has for a session that wants to be placed."""
+
+    engine: str
+    known: bool
+    """It was in attendance at least once."""
+    instances: int
+    free_slots: int
+    first_waiting: float | None
+    """Order of the session at the front of its queue, None when nobody waits."""
 
 
 class SessionStore:
@@ -199,6 +230,13 @@ class SessionStore:
         """Return a session, or None when it is unknown or forgotten."""
         flat = await self._link.send("HGETALL", names.session(session))
         return _record(session, dict(zip(flat[::2], flat[1::2], strict=True))) if flat else None
+
+    async def stored_channels(self, session: str) -> tuple[str, ...] | None:
+        """Return the names of its stored channels, or None when the session is unknown."""
+        status, stored = await self._link.send("HMGET", names.session(session), "st", "stored")
+        if status is None:
+            return None
+        return tuple(stored.decode().split(",")) if stored else ()
 
     async def outcome(
         self, session: str, channels: Sequence[str], *, limit: int = 1000
@@ -282,6 +320,32 @@ class SessionStore:
             (sid.decode(), int(float(at))) for sid, at in zip(raw[::2], raw[1::2], strict=True)
         ]
 
+    async def heads(self, sessions: Sequence[str]) -> list[Head]:
+        """Return the heads of these sessions, in order, without those that are forgotten."""
+        fields = ("kind", "rank", "st", "nodes", "labels", "created", "ended")
+        replies = [
+            self._link.send("HMGET", names.session(session), *fields) for session in sessions
+        ]
+        found = []
+        for session, reply in zip(sessions, replies, strict=True):
+            kind, rank, status, nodes, labels, created, ended = await reply
+            if status is None:
+                continue
+            engines = (pair.partition("=")[2] for pair in nodes.decode().split(","))
+            found.append(
+                Head(
+                    session=session,
+                    kind=kind.decode(),
+                    rank=int(rank),
+                    status=status.decode(),
+                    engines=tuple(engines),
+                    labels=msgspec.json.decode(labels or b"{}"),
+                    created=int(created),
+                    ended=int(ended or 0),
+                )
+            )
+        return found
+
     async def counts(self, statuses: Sequence[str]) -> dict[str, int]:
         """Return how many sessions are in each status."""
         replies = [self._link.send("ZCARD", names.status(status)) for status in statuses]
@@ -320,14 +384,16 @@ class SessionStore:
         spec, ids, free, pending, demand, waiting = [await reply for reply in replies]
         if spec is None:
             return None
+        attending = sorted(word.decode() for word in ids)
+        facts = [send("HGETALL", names.instance(instance)) for instance in attending]
+        held = [send("SCARD", names.held(instance)) for instance in attending]
         instances = []
-        for instance in sorted(word.decode() for word in ids):
-            flat = await send("HGETALL", names.instance(instance))
-            used = await send("SCARD", names.held(instance))
+        for instance, fact, used in zip(attending, facts, held, strict=True):
+            flat, slots = await fact, await used
             if flat:
-                facts = zip(flat[::2], flat[1::2], strict=True)
-                record = {name.decode(): value.decode() for name, value in facts}
-                instances.append({"id": instance, "used": str(used), **record})
+                pairs = zip(flat[::2], flat[1::2], strict=True)
+                record = {name.decode(): value.decode() for name, value in pairs}
+                instances.append({"id": instance, "used": str(slots), **record})
         return EngineState(
             spec=msgspec.json.decode(spec, type=EngineSpec),
             instances=tuple(instances),
@@ -337,6 +403,36 @@ class SessionStore:
             demand=demand,
             waiting=waiting,
         )
+
+    async def capacities(self, engines: Sequence[str]) -> list[Capacity]:
+        """Return what each of these engines has free, and whether somebody waits for it."""
+        send = self._link.send
+        replies = [
+            (
+                send("HEXISTS", names.engine(engine), "spec"),
+                send("SCARD", names.instances(engine)),
+                send("ZRANGEBYSCORE", names.free(engine), 1, "+inf", "WITHSCORES"),
+                send("ZRANGE", names.waiting(engine), 0, 0, "WITHSCORES"),
+            )
+            for engine in engines
+        ]
+        found = []
+        for engine, asked in zip(engines, replies, strict=True):
+            known, instances, free, front = [await reply for reply in asked]
+            found.append(
+                Capacity(
+                    engine=engine,
+                    known=bool(known),
+                    instances=instances,
+                    free_slots=int(sum(float(score) for score in free[1::2])),
+                    first_waiting=float(front[1]) if front else None,
+                )
+            )
+        return found
+
+    async def next_order(self, rank: int) -> float:
+        """Return the order a session of this rank would get now."""
+        return float(int(await self._link.send("GET", names.ORDER) or 0) + 1) - rank * RANK_STEP
 
     async def demand(self, engine: str) -> int:
         """Return pending and active slots of an engine."""
@@ -445,6 +541,7 @@ def _record(session: str, raw: dict[bytes, bytes]) -> SessionRecord:
         attempt=number("at"),
         max_attempts=number("max"),
         refused=number("refused"),
+        order=float(raw.get(b"order") or 0),
         plan=plan,
         labels=msgspec.json.decode(raw.get(b"labels") or b"{}"),
         fault=_fault(raw.get(b"fault")),

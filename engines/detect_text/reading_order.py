@@ -91,7 +91,7 @@ def _same_row(one: _Span, other: _Span) -> bool:
 def _two_columns(rows: list[_Row], page_width: int) -> tuple[list[_Row], list[_Row], int] | None:
     """Find two columns of prose that begin with the first row: left, right, and rows used."""
     first = rows[0]
-    if len(first) != 2 or min(span.width for span in first) < _WIDE_COLUMN * page_width * _MOSTLY:
+    if len(first) != 2:
         return None
     gutter = (first[0].right, first[1].left)
     left: _Row = []

@@ -2,3 +2,10 @@
 
 ``base.py`` has the table of types; names are case-insensitive on input, canonical everywhere else.
 """
+
+from blueengine.datatypes import file as _file
+from blueengine.datatypes import image as _image
+from blueengine.datatypes import structured as _structured
+
+__all__: list[str] = []
+_ = (_file, _image, _structured)  # imported for the types they register

@@ -22,19 +22,18 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
 
 import hiredis
 
 from blueengine.errors import (
     ReadOnlyStoreError,
-    SettingsError,
     StoreAwayError,
     StoreReplyError,
 )
 from blueengine.kit.backoff import delays
+from blueengine.kit.redis_address import RedisAddress
 
 log = logging.getLogger(__name__)
 
@@ -42,50 +41,9 @@ Arg = str | bytes | int | float
 Reply = Any  # RESP has no narrower type: int, bytes, None, or lists of these
 
 _REFUSALS: Final = ("OOM", "READONLY", "MISCONF", "LOADING", "MASTERDOWN", "NOREPLICAS")
-_LIMIT: Final = 1 << 20  # bytes read per wake-up of the socket
-
-
-@dataclass(frozen=True, kw_only=True)
-class RedisAddress:
-    """Where Redis is and how to log in. The password never shows in a repr or a log."""
-
-    host: str = "127.0.0.1"
-    port: int = 6379
-    db: int = 0
-    username: str = ""
-    password: str = field(default="", repr=False)
-    tls: bool = False
-    unix_path: str = ""
-
-    @classmethod
-    def from_url(cls, url: str) -> "RedisAddress":
-        """Return the address in ``redis://``, ``rediss://`` or ``unix://`` form.
-
-        Raises:
-            SettingsError: The URL is none of these.
-        """
-        parts = urlsplit(url)
-        user, password = unquote(parts.username or ""), unquote(parts.password or "")
-        if parts.scheme == "unix" and parts.path:
-            return cls(unix_path=parts.path, username=user, password=password)
-        if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
-            raise SettingsError("the Redis URL must look like redis://host:6379/0")
-        try:
-            port, db = parts.port or 6379, int(parts.path.strip("/") or 0)
-        except ValueError:
-            raise SettingsError("the Redis URL must look like redis://host:6379/0") from None
-        return cls(
-            host=parts.hostname,
-            port=port,
-            db=db,
-            username=user,
-            password=password,
-            tls=parts.scheme == "rediss",
-        )
-
-    def __str__(self) -> str:
-        """Return the address without its secrets."""
-        return self.unix_path or f"{self.host}:{self.port}/{self.db}"
+_CONNECT_SECONDS: Final = 5.0  # one try
+_CLOSE_SECONDS: Final = 1.0
+_BAD_LOGIN: Final = ("WRONGPASS", "NOAUTH", "NOPERM")
 
 
 @dataclass(frozen=True)
@@ -110,7 +68,8 @@ class Subscription:
     channels: Sequence[str]
     on_message: Callable[[bytes], None]
     on_connect: Callable[[], None]
-    """Called after every (re)connect: messages may have been missed before it."""
+    """Called when the subscription holds, after every (re)connect: messages may have been missed
+    before it, none is from now on."""
 
 
 class _Wire(asyncio.Protocol):
@@ -136,8 +95,15 @@ class _Wire(asyncio.Protocol):
 
 
 def _reply_error(text: str) -> StoreReplyError:
-    kind = ReadOnlyStoreError if text.split(" ", 1)[0] in _REFUSALS else StoreReplyError
-    return kind(text)
+    word = text.split(" ", 1)[0]
+    # Redis 6.2 wraps the refusal that a script met: "ERR Error running script … -OOM command not …"
+    refused = word in _REFUSALS or (word == "ERR" and any(f": -{w} " in text for w in _REFUSALS))
+    return ReadOnlyStoreError(text) if refused else StoreReplyError(text)
+
+
+def _is_bad_login(error: BaseException) -> bool:
+    text = str(error)
+    return text.split(" ", 1)[0] in _BAD_LOGIN or text.startswith("ERR AUTH")
 
 
 def _settle(future: "asyncio.Future[Reply]", reply: Reply) -> None:
@@ -182,7 +148,10 @@ class Link:
         self._watch: asyncio.TimerHandle | None = None
         self._heard_at = 0.0
         self._away = False
+        self._opened = False
         self._closed = False
+        self._gone = asyncio.Event()
+        """Set once the socket of a closed link is closed, too."""
         self._loop = asyncio.get_running_loop()
 
     async def open(self) -> None:
@@ -200,6 +169,10 @@ class Link:
             raise StoreAwayError(
                 f"no Redis at {self.address} within {self._patience:g} s; is it running there?"
             ) from None
+        except BaseException:
+            await self.close()
+            raise
+        self._opened = True
 
     async def close(self) -> None:
         """Disconnect; whatever still waits for a reply fails."""
@@ -208,12 +181,16 @@ class Link:
             self._watch.cancel()
         if self._connecting:
             self._connecting.cancel()
-            with contextlib.suppress(asyncio.CancelledError, StoreAwayError):
-                await self._connecting
+            await asyncio.wait([self._connecting])
+        self._fail_waiting("the connection was closed")
         if self._transport:
             self._flush()
-            self._transport.close()
-        self._fail_waiting("the connection was closed")
+            transport = self._transport
+            transport.close()
+            try:
+                await asyncio.wait_for(self._gone.wait(), _CLOSE_SECONDS)
+            except TimeoutError:  # what was written last does not leave: the peer is frozen
+                transport.abort()
 
     def send(self, *args: Arg) -> "asyncio.Future[Reply]":
         """Queue a command and return the future of its reply.
@@ -273,6 +250,8 @@ class Link:
                 self._subscription.on_message(reply[2])
                 return True
             if reply[0] == b"subscribe":
+                if reply[2] == len(set(self._subscription.channels)):
+                    self._subscription.on_connect()
                 return True
         return False
 
@@ -282,8 +261,10 @@ class Link:
             return
         if self._shaking is not None:
             for reply in self._shaking:
-                reply.set_exception(ConnectionResetError("closed while logging in"))
+                if not reply.done():
+                    reply.set_exception(ConnectionResetError("closed while logging in"))
             return
+        self._gone.set()
         self._wire = self._transport = None
         self._unsent.clear()
         self.room.set()
@@ -297,8 +278,12 @@ class Link:
             try:
                 await self._connect()
             except (OSError, StoreReplyError, TimeoutError, asyncio.IncompleteReadError) as exc:
-                if isinstance(exc, StoreReplyError) and "AUTH" in str(exc).upper():
+                if isinstance(exc, StoreReplyError) and _is_bad_login(exc):
                     log.error("Redis at %s refuses the login: %s", self.address, exc)
+                    if not self._opened:
+                        raise StoreAwayError(
+                            f"Redis at {self.address} refuses the login: {exc}"
+                        ) from exc
                 if self._loop.time() >= give_up_at and not self._away:
                     self._away = True
                     log.error("Redis at %s is away: %s", self.address, exc)
@@ -310,11 +295,13 @@ class Link:
 
     async def _connect(self) -> None:
         wire = _Wire(self)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(min(_CONNECT_SECONDS, self._patience)):
             transport = await self._make_transport(wire)
             self._wire = wire
             try:
                 await self._shake_hands(transport)
+                if transport.is_closing():  # lost after the last reply; nobody will tell us again
+                    raise ConnectionResetError("closed after logging in")
             except BaseException:
                 self._wire = None
                 transport.abort()
@@ -325,7 +312,6 @@ class Link:
         self._flush()
         if self._subscription:
             transport.write(hiredis.pack_command(("SUBSCRIBE", *self._subscription.channels)))
-            self._subscription.on_connect()
         self._arm_watch()
 
     async def _shake_hands(self, transport: asyncio.Transport) -> None:

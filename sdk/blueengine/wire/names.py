@@ -29,6 +29,7 @@ TEMPLATES: Final[dict[str, str]] = {
     "waiting": "be:e:{}:waiting",  # zset    sessions parked on this engine -> order
     "pending_list": "__engine_pending_list_{}__",  # zset pending sessions that need it -> order
     "demand": "__engine_demand_{}__",  # set     one member per slot wanted or held
+    "elder": "be:elder",  # string  pending session for which free slots are kept; until it is placed
     "specs": "be:specs",  # counter grows whenever any engine's spec changes
     # instances -----------------------------------------------------------------------------------
     "instance": "be:i:{}",  # hash    the attendance record

@@ -1,5 +1,5 @@
 -- attend: an instance advertises itself; from now on it may be given sessions.
--- include: base slots
+-- include: base session
 -- ARGV  1 instance  2 engine  3 concurrency  4 spec (JSON)  5 heartbeat timeout, microseconds
 --       6… more fields of the record: name, value, …
 -- answer: "ok"

@@ -4,17 +4,23 @@
 -- ARGV  1 session  2 attempt  3 node  4 instance  5 "finished" | "failed" | "stopped"
 --       6 fault (JSON) or ""  7 tally (JSON)  8 "1" when another attempt may help (a crash)
 -- answer: the session's status | "stale"
-local S, t = load(ARGV[1]), now()
 local attempt, node, instance, outcome = tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
-if not S then
-  redis.call('SREM', K.held(instance), ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. node)
-  return 'stale'
-end
-if S.at == attempt and get(S, node .. ':in') == instance then
-  put(S, node .. ':tally', ARGV[7])
-  if outcome ~= 'failed' then part_ended(S, t, node, outcome)
-  elseif arrow(SUB_ARROWS, get(S, node .. ':st'), 'broke') then part_broke(S, t, node, ARGV[6], ARGV[8] == '1') end
-end
+local S, t = load(ARGV[1], node .. ':st', node .. ':in', 'stops', 'limit', 'ttl'), now()
+if not S then return 'stale' end
 release(S, attempt, node, instance)
+local st = get(S, node .. ':st')
+-- it ended already: the same report again
+if S.at == attempt and get(S, node .. ':in') == instance and arrow(SUB_ARROWS, st, 'broke') then
+  local why = ARGV[6]
+  if outcome == 'finished' and not arrow(SUB_ARROWS, st, 'finished') or outcome == 'stopped' and st ~= 'stopping' then
+    -- nobody will do this part any more, so the session must not wait for it
+    why = fault('out-of-turn', 'the engine ended its part (' .. outcome .. ') while it was ' .. st,
+      {engine = engine_of(S, node), node = node, instance = instance})
+    outcome = 'failed'
+  end
+  if outcome == 'failed' then part_broke(S, t, node, why, ARGV[8] == '1')
+  else part_ended(S, t, node, outcome) end
+  if S.at == attempt then put(S, node .. ':tally', ARGV[7]) end
+end
 save(S)
 return S.st

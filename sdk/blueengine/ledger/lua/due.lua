@@ -7,15 +7,17 @@ local t, acted, most = now(), 0, tonumber(ARGV[1])
 
 for _, sid in ipairs(redis.call('ZRANGEBYSCORE', K.status('queuing'), '-inf', num(t), 'LIMIT', 0, most)) do
   local S = load(sid)
+  local late = nodes(S)[1]
   for _, n in ipairs(nodes(S)) do
     if get(S, n.name .. ':st') == 'starting' then
-      local why = fault('start-timeout', 'engine ' .. n.engine .. ' was not ready in time', {engine = n.engine,
-        node = n.name, instance = get(S, n.name .. ':in')})
-      send_stops(S, t, 'not ready in time')
-      part_broke(S, t, n.name, why, true)
+      late = n
       break
     end
   end
+  local why = fault('start-timeout', 'engine ' .. late.engine .. ' was not ready in time', {engine = late.engine,
+    node = late.name, instance = get(S, late.name .. ':in') or nil})
+  send_stops(S, t, 'not ready in time')
+  part_broke(S, t, late.name, why, true)
   save(S)
   acted = acted + 1
 end
@@ -32,8 +34,8 @@ for _, timer in ipairs(redis.call('ZRANGEBYSCORE', K.timers(), '-inf', num(t), '
   elseif S and kind == 'stop' then
     local attempt, node, instance = string.match(rest, '^(%d+) (%S+) (%S+)$')
     attempt = tonumber(attempt)
-    if S.at == attempt then part_ended(S, t, node, 'stopped') end
     release(S, attempt, node, instance)
+    if S.at == attempt then part_ended(S, t, node, 'stopped') end
     save(S)
   end
 end

@@ -2,8 +2,8 @@
 -- include: base session
 -- ARGV  1 session  2 attempt  3 node  4 instance
 -- answer: "go" (all are ready; the caller gets no Go command) | "wait" | "stale" (drop it)
-local S, t = load(ARGV[1]), now()
 local node = ARGV[3]
+local S, t = load(ARGV[1], node .. ':st', 'fed'), now()
 if not S or S.at ~= tonumber(ARGV[2]) then return 'stale' end
 if not sub_advance(S, node, 'accepted') then
   -- the same report again, after a broken connection
@@ -23,7 +23,8 @@ put(S, 'ready', num(t))
 for _, n in ipairs(nodes(S)) do sub_advance(S, n.name, 'released') end
 for _, other in ipairs(split(get(S, 'fed'))) do
   if other ~= node then
-    redis.call('XADD', K.commands(get(S, other .. ':in')), '*', 't', 'go', 's', S.id, 'a', S.at, 'n', other)
+    local instance = get(S, other .. ':in')
+    redis.call('XADD', K.commands(instance), '*', 't', 'go', 's', S.id, 'a', S.at, 'n', other)
   end
 end
 save(S)

@@ -14,6 +14,7 @@ if t - watched > timeout / 2 then
   end
   return {}
 end
+for _, i in ipairs(late) do withdraw(i) end  -- none of them is given what another one held
 for _, i in ipairs(late) do
   bury(i, t, 'instance-lost', 'the engine instance ' .. i .. ' stopped sending heartbeats')
 end

@@ -5,10 +5,8 @@
 -- answer: "again" | "failed" | "stale"
 local S, t = load(ARGV[1]), now()
 local attempt, node, instance = tonumber(ARGV[2]), ARGV[3], ARGV[4]
-if not S then
-  redis.call('SREM', K.held(instance), ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. node)
-  return 'stale'
-end
+if not S then return 'stale' end
+release(S, attempt, node, instance)
 local answer = 'stale'
 if S.at == attempt and S.st ~= 'queuing' then
   part_ended(S, t, node, 'stopped')
@@ -26,6 +24,5 @@ elseif S.at == attempt then
     answer = 'again'
   end
 end
-release(S, attempt, node, instance)
 save(S)
 return answer

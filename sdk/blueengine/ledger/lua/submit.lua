@@ -32,24 +32,24 @@ if ARGV[17] ~= '' then redis.call('SET', K.idempotency(ARGV[17]), sid .. ' ' .. 
 
 local order = num(-tonumber(ARGV[3]) * 68719476736 + redis.call('INCR', K.order()))
 local S = {id = sid, key = key, st = 'pending', at = 1, text = ARGV[5], order = order, created = num(t),
-  wait = ARGV[10], dirty = {}, history = {'k', 'session', 'st', 'pending'},
+  wait = ARGV[10], slots = 0, missed = 0, dirty = {}, history = {'k', 'session', 'st', 'pending'},
   -- known here, so that the placement does not ask Redis for them
   fields = {plan = ARGV[4], fed = ARGV[6], input = ARGV[7], start = ARGV[11], refusers = false}}
 S.dirty = {'st', 'pending', 'at', 1, 'kind', ARGV[2], 'rank', ARGV[3], 'plan', ARGV[4], 'nodes', ARGV[5],
   'fed', ARGV[6], 'input', ARGV[7], 'stored', ARGV[8], 'wait', ARGV[10], 'start', ARGV[11], 'limit', ARGV[12],
   'ttl', ARGV[13], 'grace', ARGV[14], 'max', ARGV[15], 'labels', ARGV[16], 'order', order, 'created', S.created}
 
-local first = nil  -- an engine whose queue holds somebody who comes before this session
 for _, n in ipairs(nodes(S)) do
   put(S, n.name .. ':st', 'pending')
   redis.call('SADD', K.demand(n.engine), demand_member(S, n.name))
-  local front = redis.call('ZRANGE', K.waiting(n.engine), 0, 0, 'WITHSCORES')
-  if front[2] and tonumber(front[2]) < tonumber(order) then first = n.engine end
 end
-for i = 19, #ARGV, 2 do redis.call('RPUSH', K.results(sid, ARGV[i]), ARGV[i + 1]) end
+local kept_items, text = {}, {}
+for i = 19, #ARGV, 2 do kept_items[ARGV[i]] = redis.call('RPUSH', K.results(sid, ARGV[i]), ARGV[i + 1]) end
+for channel, count in pairs(kept_items) do text[#text + 1] = channel .. '=' .. count end
+if #text > 0 then put(S, 'kept', table.concat(text, ',')) end
 redis.call('ZADD', K.sessions(), S.created, sid)
 if ARGV[12] ~= '0' then redis.call('ZADD', K.timers(), num(t + ARGV[12]), 'limit ' .. sid) end
-local lacking = first or place(S, t)
+local lacking = behind(S) or place(S, t)
 if lacking then park(S, lacking) end
 save(S)
 if not lacking then return {'created', sid, S.st, -1, 0, 0} end

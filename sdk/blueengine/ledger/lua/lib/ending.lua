@@ -13,6 +13,12 @@ local function send_stops(S, t, why)
   end
 end
 
+-- holds(S, node): the node's slot of this attempt is taken
+local function holds(S, node)
+  local instance = get(S, node .. ':in')
+  return instance and redis.call('SISMEMBER', K.held(instance), slot(S, S.at, node)) == 1
+end
+
 -- settle(S, t, event, fault): the terminal step; false when the table does not allow it
 local function settle(S, t, what, why)
   if not advance(S, what) then return false end
@@ -21,8 +27,7 @@ local function settle(S, t, what, why)
   if why then put(S, 'fault', why) end
   if S.st ~= 'finished' then
     for _, n in ipairs(nodes(S)) do
-      local instance = get(S, n.name .. ':in')
-      if not instance or redis.call('SISMEMBER', K.held(instance), slot(S, S.at, n.name)) == 0 then
+      if not holds(S, n.name) then
         redis.call('SREM', K.demand(n.engine), demand_member(S, n.name))
         sub_advance(S, n.name, 'stopped')
       end
@@ -33,26 +38,37 @@ local function settle(S, t, what, why)
   return true
 end
 
+-- drop_results(S): stored messages of the attempt go; stored start data stays ("kept": x=2,y=1)
+local function drop_results(S)
+  local kept_items = {}
+  for channel, count in string.gmatch(get(S, 'kept') or '', '([^=,]+)=([^,]+)') do kept_items[channel] = count end
+  for _, c in ipairs(split(get(S, 'stored'))) do
+    if kept_items[c] then redis.call('LTRIM', K.results(S.id, c), 0, kept_items[c] - 1)
+    else redis.call('DEL', K.results(S.id, c)) end
+  end
+end
+
 -- requeue(S, t, why): begin again as a new attempt; what the old one made is dropped
 local function requeue(S, t, why)
   send_stops(S, t, why)
   advance(S, 'requeued')
-  S.at = S.at + 1
-  put(S, 'at', S.at)
-  put(S, 'requeued', why)
-  local gone = {'first', 'ready'}
+  local gone, stored = {'first', 'ready'}, split(get(S, 'stored'))
   for _, n in ipairs(nodes(S)) do
+    if holds(S, n.name) then redis.call('SADD', K.demand(n.engine), old_demand_member(S, n.name, S.at)) end
+    redis.call('SADD', K.demand(n.engine), demand_member(S, n.name))
     put(S, n.name .. ':st', 'pending')
     for _, f in ipairs({'in', 'accepted', 'ended', 'tally', 'fault', 'progress'}) do
       gone[#gone + 1] = n.name .. ':' .. f
     end
-    for _, c in ipairs(split(get(S, 'stored'))) do gone[#gone + 1] = n.name .. ':o:' .. c end
-    redis.call('SADD', K.demand(n.engine), demand_member(S, n.name))
+    for _, c in ipairs(stored) do gone[#gone + 1] = n.name .. ':o:' .. c end
   end
-  redis.call('HDEL', S.key, unpack(gone))
+  S.at = S.at + 1
+  put(S, 'at', S.at)
+  put(S, 'requeued', why)
+  in_pieces('HDEL', S.key, gone)
   for _, f in ipairs(gone) do S.fields[f] = nil end
-  for _, c in ipairs(split(get(S, 'stored'))) do redis.call('DEL', K.results(S.id, c)) end
-  local lacking = place(S, t)
+  drop_results(S)
+  local lacking = behind(S) or place(S, t)
   if lacking then park(S, lacking) end
 end
 
@@ -71,11 +87,12 @@ local function part_ended(S, t, node, what)
 end
 
 -- part_broke(S, t, node, why, again): a part failed; the session fails, or is queued again when
--- `again` (the fault was not the engine's own word) and attempts are left
+-- `again` (the fault was not the engine's own word) and attempts are left (refused ones do not count)
 local function part_broke(S, t, node, why, again)
   if terminal(S) or S.st == 'stopping' then
     part_ended(S, t, node, 'broke')
-  elseif again and S.at < tonumber(get(S, 'max')) then
+  elseif again and S.at - (tonumber(get(S, 'refused') or '0')) < tonumber(get(S, 'max')) then
+    sub_advance(S, node, 'broke')  -- it has no Stop to answer
     requeue(S, t, why)
   else
     put(S, node .. ':fault', why)

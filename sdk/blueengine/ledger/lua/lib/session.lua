@@ -5,13 +5,17 @@
 -- S.st, S.at, … are the fields every script needs; any other field goes through get and put.
 -- ARROWS and SUB_ARROWS are the status tables as text: " from/event=to from/event=to … ".
 
-local function load(sid)
+-- load(session, field, …): nil when there is none. The further fields are fetched with it.
+local function load(sid, ...)
   local key = K.session(sid)
-  local v = redis.call('HMGET', key, 'st', 'at', 'nodes', 'order', 'created', 'left', 'unready', 'parked', 'wait', 'follow')
+  local v = redis.call('HMGET', key, 'st', 'at', 'nodes', 'order', 'created', 'left', 'unready', 'parked', 'wait', 'follow',
+    'slots', 'missed', ...)
   if not v[1] then return nil end
+  local fields = {}
+  for i = 1, select('#', ...) do fields[select(i, ...)] = v[12 + i] end
   return {id = sid, key = key, st = v[1], was = v[1], at = tonumber(v[2]), text = v[3], order = v[4], created = v[5],
     left = tonumber(v[6]), unready = tonumber(v[7]), parked = v[8], parked_was = v[8], wait = v[9], follow = v[10],
-    fields = {}, dirty = {}, history = {}}
+    slots = tonumber(v[11] or '0'), missed = tonumber(v[12] or '0'), fields = fields, dirty = {}, history = {}}
 end
 
 local function get(S, field)
@@ -27,6 +31,11 @@ local function put(S, field, value)
   S.fields[field] = value
   S.dirty[#S.dirty + 1] = field
   S.dirty[#S.dirty + 1] = value
+end
+
+-- in_pieces(command, key, words): as many calls as Lua's stack needs; an even number of words each
+local function in_pieces(command, key, words)
+  for i = 1, #words, 4000 do redis.call(command, key, unpack(words, i, math.min(i + 3999, #words))) end
 end
 
 -- nodes(S): list of {name, engine} in graph order
@@ -73,6 +82,7 @@ end
 
 -- The first node of an engine counts under the session's id, a further one under "id#node":
 -- so a session counts once, and an engine that stands twice in a graph wants two slots.
+-- A slot that an earlier attempt still holds counts beside them, under "id#node@attempt".
 local function demand_member(S, node)
   local engine = engine_of(S, node)
   for _, n in ipairs(nodes(S)) do
@@ -82,6 +92,8 @@ local function demand_member(S, node)
     end
   end
 end
+
+local function old_demand_member(S, node, attempt) return S.id .. '#' .. node .. '@' .. attempt end
 
 local function poke(S, gateways)
   if gateways and gateways ~= '' then
@@ -96,6 +108,31 @@ local function score(S, st)
   return S.created
 end
 
+-- wake(engine): have management match it, if there are both free slots and somebody who waits
+local function wake(engine)
+  if redis.call('ZCARD', K.waiting(engine)) > 0 then
+    local best = redis.call('ZREVRANGE', K.free(engine), 0, 0, 'WITHSCORES')
+    if best[2] and tonumber(best[2]) > 0 then redis.call('XADD', K.wake(), '*', 'e', engine) end
+  end
+end
+
+-- save_queue(S): put the session into the queue it is parked in, take it out of the one it was in
+local function save_queue(S)
+  if S.st ~= 'pending' then S.parked = '' end
+  local now_in, was_in = S.parked or '', S.parked_was or ''
+  if now_in == was_in then return end
+  if was_in ~= '' then redis.call('ZREM', K.waiting(was_in), S.id) end
+  put(S, 'parked', now_in)
+  if now_in ~= '' then
+    redis.call('ZADD', K.waiting(now_in), S.order, S.id)
+    wake(now_in)  -- what made it park may be over by the end of this script
+  elseif redis.call('GET', K.elder()) == S.id then
+    -- what was kept free for it is there for all again
+    redis.call('DEL', K.elder())
+    for _, n in ipairs(nodes(S)) do wake(n.engine) end
+  end
+end
+
 local function save(S)
   if S.st ~= S.was or S.start_due then
     if S.was and S.was ~= S.st then redis.call('ZREM', K.status(S.was), S.id) end
@@ -107,13 +144,8 @@ local function save(S)
     end
     put(S, 'st', S.st)
   end
-  if S.st ~= 'pending' then S.parked = '' end
-  if (S.parked or '') ~= (S.parked_was or '') then
-    if S.parked_was and S.parked_was ~= '' then redis.call('ZREM', K.waiting(S.parked_was), S.id) end
-    if S.parked ~= '' then redis.call('ZADD', K.waiting(S.parked), S.order, S.id) end
-    put(S, 'parked', S.parked)
-  end
-  if #S.dirty > 0 then redis.call('HSET', S.key, unpack(S.dirty)) end
+  if S.st == 'pending' or S.was == 'pending' then save_queue(S) end
+  if #S.dirty > 0 then in_pieces('HSET', S.key, S.dirty) end
   if #S.history > 0 then
     redis.call('XADD', K.events(S.id), 'MAXLEN', '~', '10000', '*', 'a', S.at, unpack(S.history))
     poke(S, S.follow)

@@ -1,12 +1,13 @@
 -- Slots: taken and given back exactly once. The truth is the set K.held(instance); the score in
--- K.free(engine) is kept equal to concurrency - SCARD(held) while the instance may take work.
+-- K.free(engine) is kept equal to concurrency - SCARD(held) while the instance may take work, and
+-- the session's field `slots` counts what it holds in all its attempts.
+--
+-- Nobody starves: a session that free slots have passed by PATIENCE times, because it needs several
+-- at once, becomes the elder (one at a time, in K.elder). What the elder needs of an engine is kept
+-- free from those who come after it, until it is placed. It is no elder while an engine of its
+-- cannot have enough slots at all, e.g. at zero instances.
 
-local function wake(engine)
-  if redis.call('ZCARD', K.waiting(engine)) > 0 then
-    local best = redis.call('ZREVRANGE', K.free(engine), 0, 0, 'WITHSCORES')
-    if best[2] and tonumber(best[2]) > 0 then redis.call('XADD', K.wake(), '*', 'e', engine) end
-  end
-end
+local PATIENCE = 8
 
 local function slot(S, attempt, node) return S.id .. ' ' .. attempt .. ' ' .. node end
 
@@ -14,7 +15,8 @@ local function stop_timer(S, attempt, node, instance)
   return 'stop ' .. S.id .. ' ' .. attempt .. ' ' .. node .. ' ' .. instance
 end
 
--- release(S, attempt, node, instance): give back the slot if it is still taken
+-- release(S, attempt, node, instance): give back the slot if it is still taken. It comes before
+-- whatever else the script does with the part, so that a new attempt may have it at once.
 local function release(S, attempt, node, instance)
   if redis.call('SREM', K.held(instance), slot(S, attempt, node)) == 0 then return end
   local engine = engine_of(S, node)
@@ -22,24 +24,93 @@ local function release(S, attempt, node, instance)
     redis.call('ZINCRBY', K.free(engine), 1, instance)
     wake(engine)
   end
-  if terminal(S) or S.at == attempt then
-    redis.call('SREM', K.demand(engine), demand_member(S, node))
-  end
+  local member = S.at == attempt and demand_member(S, node) or old_demand_member(S, node, attempt)
+  redis.call('SREM', K.demand(engine), member)
   if get(S, 'stops') then redis.call('ZREM', K.timers(), stop_timer(S, attempt, node, instance)) end
+  S.slots = S.slots - 1
+  put(S, 'slots', S.slots)
 end
 
 -- pick(S, engine): the instance with the most free slots; one that refused this session only when
--- there is no other
+-- there is no other (a busy one is waited for, but not for ever)
 local function pick(S, engine)
-  local refused, count = {}, 0
+  local refused, count, other = {}, 0, false
   if S.refusers then
     for _, i in ipairs(split(S.refusers)) do refused[i], count = true, count + 1 end
   end
   local best = redis.call('ZREVRANGE', K.free(engine), 0, count, 'WITHSCORES')
   for i = 1, #best, 2 do
-    if tonumber(best[i + 1]) > 0 and not refused[best[i]] then return best[i] end
+    if not refused[best[i]] then
+      if tonumber(best[i + 1]) > 0 then return best[i] end
+      other = true
+    end
   end
-  if best[2] and tonumber(best[2]) > 0 then return best[1] end
+  if best[2] and tonumber(best[2]) > 0 and (not other or S.missed >= PATIENCE) then return best[1] end
+end
+
+-- needs(S): engine -> how many slots of it
+local function needs(S)
+  local out = {}
+  for _, n in ipairs(nodes(S)) do out[n.engine] = (out[n.engine] or 0) + 1 end
+  return out
+end
+
+-- possible(S): every engine has enough instances for it, were they idle
+local function possible(S)
+  for engine, wanted in pairs(needs(S)) do
+    local each = tonumber(redis.call('HGET', K.engine(engine), 'concurrency') or '0')
+    if each * redis.call('ZCARD', K.free(engine)) < wanted then return false end
+  end
+  return true
+end
+
+-- kept(S): an engine whose last free slots are kept for the elder, after S took its own
+local function kept(S)
+  local elder = redis.call('GET', K.elder())
+  if not elder or elder == S.id then return end
+  local E = load(elder)
+  if not E or tonumber(E.order) > tonumber(S.order) then return end
+  local wanted = needs(E)
+  for _, n in ipairs(nodes(S)) do
+    if wanted[n.engine] then
+      local free, best = 0, redis.call('ZREVRANGE', K.free(n.engine), 0, wanted[n.engine] - 1, 'WITHSCORES')
+      for i = 2, #best, 2 do free = free + tonumber(best[i]) end
+      if free < wanted[n.engine] then return n.engine end
+    end
+  end
+end
+
+-- retire(engine): the engine has lost capacity; the elder may be waiting for what cannot come
+local function retire(engine)
+  local elder = redis.call('GET', K.elder())
+  local E = elder and load(elder)
+  if E and not possible(E) then
+    redis.call('DEL', K.elder())
+    for _, n in ipairs(nodes(E)) do wake(n.engine) end
+  end
+  wake(engine)  -- somebody may have waited for an instance that did not refuse it
+end
+
+-- missed(S): free slots pass this session by
+local function missed(S)
+  if #nodes(S) == 1 and not S.refusers then return end
+  if S.missed < PATIENCE then
+    S.missed = S.missed + 1
+    put(S, 'missed', S.missed)
+  end
+  if S.missed < PATIENCE or #S.nodes == 1 then return end
+  local elder = redis.call('GET', K.elder())
+  local E = elder and load(elder)
+  if E and tonumber(E.order) <= tonumber(S.order) then return end
+  if possible(S) then redis.call('SET', K.elder(), S.id) end
+end
+
+-- behind(S): an engine whose queue holds somebody who comes before this session
+local function behind(S)
+  for _, n in ipairs(nodes(S)) do
+    local front = redis.call('ZRANGE', K.waiting(n.engine), 0, 0, 'WITHSCORES')
+    if front[2] and tonumber(front[2]) < tonumber(S.order) then return n.engine end
+  end
 end
 
 -- park(S, engine): wait in that engine's queue; whoever scales engines is told of all it needs
@@ -49,18 +120,26 @@ local function park(S, engine)
 end
 
 -- place(S, t): take a slot of every engine and send Start, or take none.
--- answer: nil when placed, else an engine that lacks a slot
+-- answer: nil when placed, else an engine that lacks a slot, and whether it is only kept for another
 local function place(S, t)
   S.refusers = get(S, 'refusers')
-  local picks = {}
+  local picks, lacking, for_elder = {}, nil, false
   for i, n in ipairs(nodes(S)) do
     local instance = pick(S, n.engine)
     if not instance then
-      for j = 1, i - 1 do redis.call('ZINCRBY', K.free(S.nodes[j].engine), 1, picks[j]) end
-      return n.engine
+      lacking = n.engine
+      break
     end
     redis.call('ZINCRBY', K.free(n.engine), -1, instance)
     picks[i] = instance
+  end
+  if not lacking then
+    lacking = kept(S)
+    for_elder = lacking ~= nil
+  end
+  if lacking then
+    for i, instance in ipairs(picks) do redis.call('ZINCRBY', K.free(S.nodes[i].engine), 1, instance) end
+    return lacking, for_elder
   end
   advance(S, 'placed')
   local text, stamp = {}, num(t)
@@ -70,10 +149,12 @@ local function place(S, t)
     put(S, n.name .. ':st', 'starting')
     put(S, n.name .. ':in', picks[i])
   end
-  S.left, S.unready = #S.nodes, #S.nodes
+  S.left, S.unready, S.slots = #S.nodes, #S.nodes, S.slots + #S.nodes
   put(S, 'left', S.left)
   put(S, 'unready', S.unready)
+  put(S, 'slots', S.slots)
   put(S, 'picked', stamp)
+  if S.missed > 0 then put(S, 'missed', 0) end
   local fed = ',' .. get(S, 'fed') .. ','
   local all = table.concat(text, ',')
   for i, n in ipairs(S.nodes) do

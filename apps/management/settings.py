@@ -1,0 +1,44 @@
+"""What management can be told by its environment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from blueengine.errors import SettingsError
+from blueengine.settings.system import SystemSettings, convert
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManagementSettings:
+    """Settings of one replica. Each is read from the environment variable in capitals; seconds."""
+
+    system: SystemSettings
+    wake_block_seconds: float = 5.0
+    """How long one blocking read of the wake stream lasts; no wake-up waits for it."""
+    wake_claim_seconds: float = 5.0
+    """A wake-up that a replica took and did not answer for so long is taken over."""
+    sweep_seconds: float = 5.0
+    """How often engines are looked over for wake-ups that got lost."""
+    tick_seconds: float = 0.25
+    """How often deadlines and timers are looked at, at least."""
+    janitor_seconds: float = 10.0
+    """How often sessions whose time is over are deleted."""
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str]) -> Self:
+        """Return the settings in force.
+
+        Raises:
+            SettingsError: A value is wrong.
+        """
+        system = SystemSettings.load(environment, config_variable="BLUEEDGE_CFG")
+        values: dict[str, Any] = {}
+        for field in fields(cls):
+            name = field.name.upper()
+            if field.name == "system" or name not in environment:
+                continue
+            seconds = convert(environment[name], float, f"the environment variable {name}")
+            if not isinstance(seconds, float) or seconds <= 0:
+                raise SettingsError(f"the environment variable {name} must be greater than 0")
+            values[field.name] = seconds
+        return cls(system=system, **values)

@@ -1,0 +1,1 @@
+"""HTTP: a route parses, calls one use case and renders its answer."""

@@ -1,0 +1,515 @@
+"""HTTP bodies: what clients send and get. They may change for users without moving the line.
+
+What is read is checked here for shape only; what it means is checked in ``apps.sessions.domain``.
+What is written is rendered elsewhere, for speed; its models here are documentation, and a test
+holds the two together.
+"""
+
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+T = TypeVar("T")
+
+_DAY = 86_400.0
+Text = Annotated[str, Field(max_length=1024)]
+Seconds = Annotated[float, Field(ge=0, le=30 * _DAY, allow_inf_nan=False)]
+
+
+class _In(BaseModel):
+    """What is read: exactly these members, of exactly these types."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        strict=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class _Out(BaseModel):
+    """What is written."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
+    )
+
+
+# ---- requests ------------------------------------------------------------------------------------
+
+
+class Retry(_In):
+    """What to do when an engine dies in the middle."""
+
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 1
+
+
+class Webhook(_In):
+    """Where to tell about the session."""
+
+    status_types: Annotated[list[Text], Field(max_length=100)] = ["*"]
+    callback_url: Annotated[str, Field(max_length=4096)]
+    callback_header: dict[Text, Annotated[str, Field(max_length=8192)]] = {}
+    result_chan: Text | None = None
+
+
+class _Common(_In):
+    webhooks: Annotated[list[Webhook], Field(max_length=20)] = []
+    rank: int = 0
+    """Higher comes first; -65535 to 65535."""
+    wait_time_second: Seconds = 0
+    """Answer when the session ends or after this time, whichever is first."""
+    timeout_second: Annotated[float, Field(gt=0, le=30 * _DAY, allow_inf_nan=False)] | None = None
+    """The session fails when it has not ended after this time."""
+    retry: Retry = Retry()
+    labels: Annotated[
+        dict[
+            Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=256)]
+        ],
+        Field(max_length=64),
+    ] = {}
+    interactive: bool = False
+    """More input may follow while it runs. Not supported by this version."""
+    ttl_second: Annotated[float, Field(ge=1, le=30 * _DAY, allow_inf_nan=False)] | None = None
+    """How long the session is kept once it has ended; a day when nothing is said."""
+
+
+class InputPort(_In):
+    """An input of a single engine."""
+
+    type: Text = "JSON"
+    payload: Any = None
+    """Its start data: any JSON value, a string for Text, and for the binary types one of
+    `{"base64"}` and `{"fileId"}` with optional `contentType` and `name`."""
+    interested: bool = False
+    """Return it with the results."""
+
+
+class OutputPort(_In):
+    """An output of a single engine."""
+
+    type: Text = "JSON"
+    interested: bool = False
+    """Its messages are stored and returned, in order."""
+
+
+class SingleEngineRequest(_Common):
+    """Run one engine."""
+
+    engine_id: Text
+    inputs: Annotated[dict[Text, InputPort], Field(max_length=1000)] = {}
+    outputs: Annotated[dict[Text, OutputPort], Field(max_length=1000)] = {}
+    result_channels: Annotated[list[Text], Field(max_length=1000)] = []
+    """Outputs that are stored and returned, beside those that are `interested`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "engineId": "hello",
+                    "inputs": {"Control": {"type": "JSON", "payload": {"name": "Ada"}}},
+                    "outputs": {"Result": {"type": "JSON", "interested": True}},
+                    "waitTimeSecond": 10,
+                }
+            ]
+        }
+    )
+
+
+class DataChannel(_In):
+    """A channel of a workflow."""
+
+    name: Text
+    type: Text = "JSON"
+    interested: bool = False
+    """Its messages are stored and returned, in order."""
+
+
+class Port(_In):
+    """An input or output of an engine; without `linkTo` it is not connected."""
+
+    name: Text
+    type: Text = "JSON"
+    link_to: Text | None = None
+
+
+class Engine(_In):
+    """An engine's place in a workflow."""
+
+    id: Text
+    name: Text = ""
+    """Unique in the workflow; the id when nothing is said."""
+    inputs: Annotated[list[Port], Field(max_length=500)] = []
+    outputs: Annotated[list[Port], Field(max_length=500)] = []
+
+
+class StartData(_In):
+    """One message that is there from the start."""
+
+    channel_name: Text
+    payload: Any
+    """Any JSON value, a string for Text, and for the binary types one of `{"base64"}` and
+    `{"fileId"}` with optional `contentType` and `name`."""
+
+
+class WorkflowRequest(_Common):
+    """Run a graph of engines."""
+
+    data_channels: Annotated[list[DataChannel], Field(max_length=2000)] = []
+    engines: Annotated[list[Engine], Field(max_length=200)]
+    start_data: Annotated[list[StartData], Field(max_length=10_000)] = []
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "dataChannels": [
+                        {"name": "Input", "type": "JSON"},
+                        {"name": "Result", "type": "JSON", "interested": True},
+                    ],
+                    "engines": [
+                        {
+                            "id": "hello",
+                            "inputs": [{"name": "Control", "type": "JSON", "linkTo": "Input"}],
+                            "outputs": [{"name": "Result", "type": "JSON", "linkTo": "Result"}],
+                        }
+                    ],
+                    "startData": [{"channelName": "Input", "payload": {"name": "Ada"}}],
+                    "waitTimeSecond": 10,
+                }
+            ]
+        }
+    )
+
+
+# ---- answers -------------------------------------------------------------------------------------
+
+StatusWord = Literal[
+    "pending", "queuing", "processing", "stopping", "finished", "failed", "canceled"
+]
+SubStatusWord = Literal[
+    "pending", "starting", "ready", "processing", "stopping", "finished", "failed", "canceled"
+]
+
+
+class Envelope(_Out, Generic[T]):
+    """Every answer below `/api/v1`."""
+
+    status: Literal["success"] = "success"
+    message: str = ""
+    data: T
+
+
+class Problem(_Out):
+    """One thing that is wrong with a request."""
+
+    loc: str
+    """JSON pointer into the body; `/query/…`, `/path/…` and `/header/…` for the rest."""
+    msg: str
+    type: str
+
+
+class Problems(_Out):
+    """Everything that is wrong with a request."""
+
+    errors: list[Problem]
+
+
+class ErrorEnvelope(_Out):
+    """Every answer below `/api/v1` that says no."""
+
+    status: Literal["error"] = "error"
+    message: str
+    data: Problems
+
+
+class FaultView(_Out):
+    """Why a session or a part of it failed."""
+
+    code: str
+    message: str
+    engine: str = ""
+    node: str = ""
+    traceback: str = ""
+
+
+class Process(_Out):
+    """Where a session stands. The three counts are there only while it is pending."""
+
+    model_config = ConfigDict(alias_generator=None)
+
+    status: StatusWord
+    current_position: int | None = None
+    """Sessions before this one; 0 is next."""
+    total_pending: int | None = None
+    total_queuing: int | None = None
+    error: FaultView | None = None
+    """Why it failed."""
+
+
+class BinaryResult(_Out):
+    """A result that is fetched by its URL."""
+
+    url: str
+    content_type: str
+    size: int
+    meta: dict[str, Any]
+
+
+class SessionAnswer(_Out):
+    """A session's status and its results so far."""
+
+    session_id: str
+    process: Process
+    results: dict[str, list[Any]]
+    """Stored messages by channel, in order: JSON and Text inline, others as `{"url",
+    "contentType", "size", "meta"}`."""
+    more: dict[str, str] | None = None
+    """Channel -> URL of the results behind the first 1000, where there are any."""
+
+
+class LackView(_Out):
+    """An engine that has no slot for a session now."""
+
+    engine: str
+    wanted: int
+    free: int
+    instances: int
+    satisfied_by: str
+    """What would help, in words."""
+
+
+class DryRun(_Out):
+    """What would become of a session that is valid. Nothing is stored."""
+
+    valid: Literal[True]
+    would_be_placed: bool
+    lacking: list[LackView]
+
+
+class LinkView(_Out):
+    """A port and the channel it is linked to."""
+
+    name: str
+    type: str
+    link_to: str
+
+
+class NodeView(_Out):
+    """An engine's place in the graph."""
+
+    id: str
+    name: str
+    inputs: list[LinkView]
+    outputs: list[LinkView]
+
+
+class ChannelView(_Out):
+    """A data channel."""
+
+    name: str
+    type: str
+    interested: bool
+    results: int | None = None
+    """Messages stored so far; only of channels that are stored."""
+
+
+class Dag(_Out):
+    """The graph of a session."""
+
+    engines: list[NodeView]
+    data_channels: list[ChannelView]
+
+
+class SubSessionView(_Out):
+    """One engine's part in a session."""
+
+    name: str
+    engine: str
+    instance: str | None
+    status: SubStatusWord
+    accepted_at: str | None
+    ended_at: str | None
+    progress: dict[str, Any] | None
+    messages_in: int
+    bytes_in: int
+    messages_out: int
+    bytes_out: int
+    calls: int
+    busy_ms: float
+    error: FaultView | None
+
+
+class StatusChange(_Out):
+    """A step of a session's life."""
+
+    status: StatusWord
+    at: str
+    attempt: int
+    after_ms: float
+    """Since the session was created."""
+
+
+class Durations(_Out):
+    """How long each phase took, in milliseconds; null: not reached."""
+
+    queued_ms: float | None
+    """From submit until engines were picked."""
+    ready_ms: float | None
+    """From there until all were ready."""
+    first_result_ms: float | None
+    """From there until the first message was stored."""
+    run_ms: float | None
+    """From ready to the end."""
+    total_ms: float | None
+
+
+class Pending(_Out):
+    """Why a session still waits."""
+
+    position: int
+    """Sessions before this one; 0 is next."""
+    total_pending: int
+    total_queuing: int
+    parked_on: str | None
+    """The engine in whose queue it stands."""
+    lacking: list[LackView]
+
+
+class SessionDetail(_Out):
+    """Everything known of a session."""
+
+    session_id: str
+    kind: str
+    rank: int
+    status: StatusWord
+    attempt: int
+    max_attempts: int
+    refusals: int
+    labels: dict[str, str]
+    created_at: str
+    ended_at: str | None
+    error: FaultView | None
+    pending: Pending | None
+    dag: Dag
+    sub_sessions: list[SubSessionView]
+    timeline: list[StatusChange]
+    durations: Durations
+    webhooks: list[Any]
+
+
+class SessionRow(_Out):
+    """A session in a list."""
+
+    session_id: str
+    kind: str
+    rank: int
+    status: StatusWord
+    engines: list[str]
+    labels: dict[str, str]
+    created_at: str
+    ended_at: str | None
+
+
+class SessionList(_Out):
+    """Sessions, newest first."""
+
+    sessions: list[SessionRow]
+    cursor: str | None
+    """Give it as `cursor` for the next page; null at the end."""
+
+
+class Stopped(_Out):
+    """A session that was told to stop."""
+
+    session_id: str
+    process: Process
+
+
+class ResultPage(_Out):
+    """Some of a channel's results."""
+
+    channel: str
+    type: str
+    count: int
+    """Stored so far."""
+    after: int
+    results: list[Any]
+    next: int | None
+    """Give it as `after` for the next page; null when this was the last one so far."""
+
+
+class UploadView(_Out):
+    """An uploaded file."""
+
+    file_id: str
+    name: str
+    content_type: str
+    size: int
+    sha256: str
+    url: str
+
+
+class InstanceView(_Out):
+    """One running process of an engine."""
+
+    id: str
+    state: str
+    used_slots: int
+    concurrency: int
+    since: str | None
+    facts: dict[str, str]
+    """What the instance says of itself: host, pid …"""
+
+
+class EngineView(_Out):
+    """An engine: what it reads and writes, and its load."""
+
+    id: str
+    name: str
+    concurrency: int
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    instances: int
+    free_slots: int
+    used_slots: int
+    pending: int
+    """Pending sessions that need it."""
+    active: int
+    """Slots held by sessions that run."""
+    waiting: int
+    """Sessions that stand in its own queue."""
+    demand: int
+    """Slots wanted or held."""
+    desired_replicas: int
+
+
+class EngineDetail(EngineView):
+    """An engine and each of its instances."""
+
+    instance_list: list[InstanceView]
+
+
+class EngineList(_Out):
+    """Every engine ever seen."""
+
+    engines: list[EngineView]
+
+
+class Stats(_Out):
+    """Counts."""
+
+    sessions: dict[StatusWord, int]
+    total_sessions: int
+    engines: int
+    waiting_requests: int
+
+
+class Health(_Out):
+    """Whether the process lives, or can do its work."""
+
+    status: Literal["ok", "unready"]
+    parts: dict[str, str] = {}
+    """Part -> what is wrong with it."""

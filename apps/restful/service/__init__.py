@@ -1,0 +1,1 @@
+"""Use cases of the gateway; they know sessions and files, and nothing of HTTP."""

@@ -1,0 +1,26 @@
+"""What the use cases work with: one record a process, put together in ``bootstrap``."""
+
+from dataclasses import dataclass
+
+from apps.restful.service.metrics import Metrics
+from apps.restful.service.specs import Specs
+from apps.restful.service.wait import Pokes
+from apps.restful.settings import RestfulSettings
+from apps.sessions.store import SessionStore
+from blueengine.ids import Entropy
+from blueengine.kit.clock import Clock
+from blueengine.transport.blobs import BlobFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The parts of a running gateway."""
+
+    settings: RestfulSettings
+    store: SessionStore
+    specs: Specs
+    pokes: Pokes
+    blobs: BlobFolder
+    metrics: Metrics
+    clock: Clock
+    entropy: Entropy

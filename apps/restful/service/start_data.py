@@ -1,0 +1,129 @@
+"""From start data as it was described to start data as it travels: decoded, found, put away."""
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from apps.restful.service import files
+from apps.sessions.domain.dag import Fault, Feeding
+from apps.sessions.domain.payload import Inline, Referred
+from blueengine.transport.blobs import INLINE_LIMIT, BlobFolder, start_ref
+from blueengine.wire import codec
+from blueengine.wire.envelope import Meta, Stored
+from blueengine.wire.plan import Feed, Plan, StartData
+
+INLINE_TOTAL: Final = 1 << 20
+"""Bytes of start data in Redis per session: each engine that reads some gets a copy of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """One message: its bytes, or the upload that holds them."""
+
+    data: bytes
+    upload: str = ""
+    size: int = 0
+    meta: bytes = b""
+
+
+class Start:
+    """The start data of one request: ``faults`` first, then ``put`` it into a session."""
+
+    def __init__(self, feedings: Sequence[Feeding], blobs: BlobFolder) -> None:
+        """Decode and look up everything; ``faults`` then holds what is wrong."""
+        self.faults: list[Fault] = []
+        self._feedings = feedings
+        self._blobs = blobs
+        self._found = [self._find(feeding) for feeding in feedings]
+        self.needs_files = not _is_small(self._found)
+        """``put`` will write files, so it is for a thread."""
+
+    def _find(self, feeding: Feeding) -> _Found:
+        payload = feeding.payload
+        if isinstance(payload, Inline):
+            return _Found(payload.data, size=len(payload.data))
+        loc = f"{feeding.loc}/{payload.source}"
+        match payload.source:
+            case "base64":
+                try:
+                    data = base64.b64decode("".join(payload.value.split()), validate=True)
+                except (binascii.Error, ValueError):
+                    self.faults.append(Fault(loc, "this is no base64", "bad-payload"))
+                    return _Found(b"")
+                return _Found(data, size=len(data), meta=_meta(payload.content_type, payload.name))
+            case "fileId":
+                return self._upload(payload, loc)
+            case _:
+                msg = "start data by URL is not supported yet; upload the file and give its fileId"
+                self.faults.append(Fault(loc, msg, "not-supported"))
+                return _Found(b"")
+
+    def _upload(self, payload: Referred, loc: str) -> _Found:
+        upload = files.find(self._blobs, payload.value)
+        if upload is None:
+            msg = f"no uploaded file has the id {payload.value[:80]!r}"
+            self.faults.append(Fault(loc, msg, "unknown-file"))
+            return _Found(b"")
+        content_type = payload.content_type or upload.content_type
+        meta = _meta(content_type, payload.name or upload.name, upload.sha256)
+        return _Found(b"", upload.id, upload.size, meta)
+
+    def put(self, session: str) -> tuple[Feed, ...]:
+        """Return the messages as they travel; large ones are in the blob store after this."""
+        room = INLINE_TOTAL
+        feeds = []
+        for index, (feeding, found) in enumerate(zip(self._feedings, self._found, strict=True)):
+            data, blob = found.data, ""
+            inline = found.size <= min(INLINE_LIMIT, room)
+            if inline and found.upload:
+                data = self._blobs.existing(files.ref(found.upload)).read_bytes()
+            elif not inline:
+                blob = start_ref(session, index)
+                if found.upload:
+                    self._blobs.link(files.ref(found.upload), blob)
+                else:
+                    self._blobs.write(blob, [data])
+                data = b""
+            room -= len(data)
+            feeds.append(Feed(feeding.channel, data, found.meta, blob))
+        return tuple(feeds)
+
+    def stored(self, plan: Plan, feeds: Sequence[Feed]) -> list[tuple[str, Stored]]:
+        """Return what of it is a result from the beginning."""
+        return [
+            (feed.channel, Stored(feeding.type, feed.payload, feed.meta, feed.blob, found.size))
+            for feeding, found, feed in zip(self._feedings, self._found, feeds, strict=True)
+            if plan.channels[feed.channel].stored
+        ]
+
+
+async def begin(feedings: Sequence[Feeding], blobs: BlobFolder) -> Start:
+    """Return the start data, looked at in a thread where that may take time."""
+    if all(isinstance(feeding.payload, Inline) for feeding in feedings):
+        return Start(feedings, blobs)
+    return await asyncio.to_thread(Start, feedings, blobs)
+
+
+async def put(start: Start, session: str) -> StartData:
+    """Return the start data of a session."""
+    if not start.needs_files:
+        return StartData(start.put(session))
+    return StartData(await asyncio.to_thread(start.put, session))
+
+
+def _is_small(found: Sequence[_Found]) -> bool:
+    total = 0
+    for one in found:
+        if one.upload or one.size > INLINE_LIMIT:
+            return False
+        total += one.size
+    return total <= INLINE_TOTAL
+
+
+def _meta(content_type: str, name: str, sha256: str = "") -> bytes:
+    if not (content_type or name or sha256):
+        return b""
+    return codec.encode(Meta(content_type=content_type, name=name, sha256=sha256))

@@ -1,0 +1,213 @@
+"""Submit a session: check it, put its start data away, store it, and wait for it if asked to."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from apps.restful.service import start_data
+from apps.restful.service.answer import Answer, Queue, look
+from apps.restful.service.errors import BusyError, ConflictError, InvalidError
+from apps.restful.service.parts import Parts
+from apps.sessions.domain.dag import Checked, Fault, check_single, check_workflow
+from apps.sessions.domain.request import SingleEngine, Workflow
+from apps.sessions.store import Capacity, NewSession, Submitted
+from blueengine import ids
+from blueengine.transport.blobs import session_prefix
+from blueengine.wire.envelope import Stored
+from blueengine.wire.plan import Plan
+
+SINGLE: Final = "process-single-engine"
+WORKFLOW: Final = "process-workflow"
+KINDS: Final = (SINGLE, WORKFLOW)
+
+_TRIES: Final = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A graph and how to run it. Times are seconds."""
+
+    kind: str
+    graph: SingleEngine | Workflow
+    wait: float = 0.0
+    time_limit: float = 0.0
+    ttl: float = 0.0
+    """0: as the settings say."""
+    max_attempts: int = 1
+    idempotency_key: str = ""
+    body_hash: str = ""
+    refused: Sequence[Fault] = ()
+    """Faults found before; they are reported with all others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Whether a session would get its slots now."""
+
+    plan: Plan
+    lacking: Sequence["Lack"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lack:
+    """An engine that has no slot for a session now."""
+
+    engine: str
+    wanted: int
+    free: int
+    instances: int
+    cure: str
+    """What would satisfy it, in words."""
+
+
+async def submit(parts: Parts, order: Order) -> Answer:
+    """Store a session and return what is known of it: at its end, or when the wait is over.
+
+    Raises:
+        InvalidError: With every fault of the request; nothing is stored.
+        ConflictError: The Idempotency-Key came with another body.
+        BusyError: Engines change their specs faster than a session can be checked.
+    """
+    session = _new_id(parts, order)
+    wait = min(order.wait, parts.settings.max_wait)
+    for _ in range(_TRIES):
+        plan, start, version = await _checked(parts, order, session)
+        feed = await start_data.put(start, session)
+        stored = start.stored(plan, feed.feeds)
+        new = NewSession(
+            plan=plan,
+            kind=order.kind,
+            rank=order.graph.rank,
+            start_data=feed,
+            stored=stored,
+            start_timeout=parts.settings.start_timeout,
+            time_limit=order.time_limit,
+            ttl=order.ttl or parts.settings.ttl,
+            stop_grace=parts.settings.stop_grace,
+            max_attempts=order.max_attempts,
+            labels=order.graph.labels,
+            idempotency_key=order.idempotency_key,
+            body_hash=order.body_hash,
+        )
+        with parts.pokes.listen(session) as bell:
+            gateway = parts.pokes.gateway if wait > 0 else ""
+            done = await parts.store.submit(new, specs_version=version, gateway=gateway)
+            if done.session == session:
+                channels = [name for name, c in plan.channels.items() if c.stored]
+                if wait > 0:
+                    return await look(parts, session, channels, bell, wait)
+                return _fresh(done, channels, stored)
+        if start.needs_files:
+            await asyncio.to_thread(parts.blobs.remove_below, session_prefix(session))
+        if done.word != "specs":
+            return await _other(parts, done, wait)
+        await parts.specs.reload()
+    raise BusyError.because("the specs of engines are changing; try again")
+
+
+async def try_out(parts: Parts, order: Order) -> Placement:
+    """Check a session and say whether it would be placed now; nothing is stored.
+
+    Raises:
+        InvalidError: With every fault of the request.
+    """
+    plan, _, _ = await _checked(parts, order, _new_id(parts, order))
+    mine = await parts.store.next_order(order.graph.rank)
+    return Placement(plan=plan, lacking=await lacks(parts, plan, mine))
+
+
+async def lacks(parts: Parts, plan: Plan, order: float) -> list[Lack]:
+    """Return the engines that have no slot for a session of this order, and what would help."""
+    wanted: dict[str, int] = {}
+    for node in plan.nodes.values():
+        wanted[node.engine] = wanted.get(node.engine, 0) + 1
+    found = []
+    for capacity in await parts.store.capacities(list(wanted)):
+        cure = _cure(capacity, wanted[capacity.engine], order)
+        if cure:
+            found.append(
+                Lack(
+                    engine=capacity.engine,
+                    wanted=wanted[capacity.engine],
+                    free=capacity.free_slots,
+                    instances=capacity.instances,
+                    cure=cure,
+                )
+            )
+    return found
+
+
+def _cure(has: Capacity, wanted: int, order: float) -> str:
+    if not has.known:
+        return f"engine {has.engine!r} was never seen: start an instance of it"
+    if not has.instances:
+        return f"engine {has.engine!r} has no instance now: start one, or let its autoscaler do so"
+    if has.free_slots < wanted:
+        more = wanted - has.free_slots
+        slots = "one more slot" if more == 1 else f"{more} more slots"
+        return f"engine {has.engine!r} needs {slots}: a session must end, or another instance start"
+    if has.first_waiting is not None and has.first_waiting < order:
+        return f"sessions that wait for engine {has.engine!r} come first"
+    return ""
+
+
+def _new_id(parts: Parts, order: Order) -> str:
+    return ids.session_id(
+        order.kind, order.graph.rank, unix_time=parts.clock.unix(), entropy=parts.entropy
+    )
+
+
+async def _checked(
+    parts: Parts, order: Order, session: str
+) -> tuple[Plan, start_data.Start, int]:
+    """Return the plan, its start data, and the version of the specs it was checked against."""
+    faults: Sequence[Fault] = ()
+    for _ in range(_TRIES):
+        version = parts.specs.version
+        checked = _check(parts, order, session)
+        if checked.plan is not None and not order.refused and not checked.feedings:
+            return checked.plan, start_data.Start((), parts.blobs), version
+        start = await start_data.begin(checked.feedings, parts.blobs)
+        faults = [*checked.faults, *start.faults, *order.refused]
+        if checked.plan is not None and not faults:
+            return checked.plan, start, version
+        # Before a request is refused, its faults must hold against the specs as they are now.
+        if not await parts.specs.reload() and version == parts.specs.version:
+            break
+    raise InvalidError(faults)
+
+
+def _check(parts: Parts, order: Order, session: str) -> Checked:
+    if isinstance(order.graph, Workflow):
+        return check_workflow(order.graph, session=session, specs=parts.specs.known)
+    return check_single(order.graph, session=session, specs=parts.specs.known)
+
+
+def _fresh(
+    done: Submitted, channels: Sequence[str], stored: Sequence[tuple[str, Stored]]
+) -> Answer:
+    """Return the answer of a session that was stored a moment ago, without asking for it again."""
+    results: dict[str, list[Stored]] = {channel: [] for channel in channels}
+    for channel, item in stored:
+        results[channel].append(item)
+    queue = None
+    if done.status == "pending":
+        queue = Queue(done.position, done.pending, done.queuing)
+    return Answer(session=done.session, status=done.status, queue=queue, results=results)
+
+
+async def _other(parts: Parts, done: Submitted, wait: float) -> Answer:
+    """Return the answer of the session that an Idempotency-Key stands for."""
+    if done.word == "conflict":
+        raise ConflictError.because(
+            "this Idempotency-Key was used with another body; take a new key for a new session",
+            loc="/header/Idempotency-Key",
+            kind="idempotency-conflict",
+        )
+    with parts.pokes.listen(done.session) as bell:
+        if wait > 0:
+            await parts.store.watch(done.session, parts.pokes.gateway)
+            bell.ring()  # it may have ended before it was watched
+        channels = await parts.store.stored_channels(done.session)
+        return await look(parts, done.session, channels or (), bell if wait > 0 else None, wait)

@@ -1,0 +1,98 @@
+"""Settings of the gateway.
+
+Each field below is read from the YAML file that ``BLUEEDGE_CFG`` names, under ``RESTFUL:``, and
+from an environment variable ``RESTFUL_<NAME>``, which wins. What all processes share (Redis, the
+blob folder) is in ``blueengine.settings.system``.
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final, Self
+
+from blueengine.errors import SettingsError
+from blueengine.settings.system import SystemSettings, convert, read_yaml
+
+CONFIG_VARIABLE: Final = "BLUEEDGE_CFG"
+_MIB: Final = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestfulSettings:
+    """How the gateway listens and what it accepts. Times are seconds, sizes bytes."""
+
+    system: SystemSettings
+    host: str = "127.0.0.1"
+    """Only a loopback address: requests carry no keys yet."""
+    port: int = 8080
+    """0: any free port."""
+    blob_dir: str = ""
+    """The folder of large payloads and uploads, where the system settings name none."""
+    max_body: int = 16 * _MIB
+    """Of a session request."""
+    max_upload: int = 16 * 1024 * _MIB
+    max_wait: float = 60.0
+    """Longest time a request is held by ``waitTimeSecond``; a longer one is cut to this."""
+    redis_patience: float = 5.0
+    """How long a request waits for Redis to come back before it is answered 503."""
+    start_timeout: float = 30.0
+    """How long engines have to become ready for a session."""
+    stop_grace: float = 10.0
+    """How long engines have to stop before they are taken as stopped."""
+    ttl: float = 86_400.0
+    """How long an ended session is kept unless it says so itself."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if not _is_loopback(self.host):
+            raise SettingsError(
+                f"RESTFUL_HOST {self.host!r} is not a loopback address: the gateway has no API keys"
+                " yet and listens on 127.0.0.1, ::1 or localhost only"
+            )
+        if not 0 <= self.port <= 65535:
+            raise SettingsError("RESTFUL_PORT must be between 0 and 65535")
+        for name in ("max_body", "max_upload", "redis_patience", "start_timeout", "stop_grace", "ttl"):
+            if getattr(self, name) <= 0:
+                raise SettingsError(f"RESTFUL_{name.upper()} must be greater than 0")
+        if self.max_wait < 0:
+            raise SettingsError("RESTFUL_MAX_WAIT must not be less than 0")
+
+    @property
+    def blobs(self) -> Path:
+        """The blob folder."""
+        return Path(self.blob_dir or self.system.blob_dir or ".blueengine/blobs")
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str]) -> Self:
+        """Return the settings in force.
+
+        Raises:
+            SettingsError: A file cannot be read, or a value is wrong.
+        """
+        system = SystemSettings.load(environment, config_variable=CONFIG_VARIABLE)
+        file = environment.get(CONFIG_VARIABLE, "")
+        section: Any = (read_yaml(Path(file)).get("RESTFUL") or {}) if file else {}
+        if not isinstance(section, dict):
+            raise SettingsError(f"{file}: RESTFUL must hold names and values")
+        known = [field for field in fields(cls) if field.name != "system"]
+        unknown = set(section) - {field.name.upper() for field in known}
+        if unknown:
+            raise SettingsError(f"{file}: unknown RESTFUL.{min(map(str, unknown))}")
+        values: dict[str, Any] = {}
+        for field in known:
+            name = field.name.upper()
+            source, raw = f"{file}: RESTFUL.{name}", section.get(name)
+            if f"RESTFUL_{name}" in environment:
+                source = f"the environment variable RESTFUL_{name}"
+                raw = environment[f"RESTFUL_{name}"]
+            if raw is not None:
+                values[field.name] = convert(raw, type(field.default), source)
+        return replace(cls(system=system), **values)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,339 @@
+"""A worker process: runs the author's functions, and nothing of the platform beside them.
+
+Started as ``python -m blueengine.runtime.child <engine file>``; the module runs as the main module,
+and its ``engine.start()`` ends up in ``work``.
+"""
+
+import ctypes
+import inspect
+import logging
+import os
+import pickle  # noqa: TID251, S403 - objects between steps of one engine, never over a channel
+import runpy
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from blueengine.datatypes import base
+from blueengine.errors import BlueEngineError, DataTypeError, Fail, Refuse
+from blueengine.runtime import frames
+from blueengine.runtime.context import Context, Flags
+from blueengine.runtime.declare import WORKER_VARIABLE, BlueEngine, Step
+from blueengine.transport.blobs import INLINE_LIMIT
+from blueengine.wire import codec
+from blueengine.wire.envelope import Meta
+from blueengine.wire.spec import FORWARD, STATUS
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+FLUSH_AFTER = 0.0005
+"""Seconds that outputs may wait for more of them to share one write."""
+RECEIVE = 1 << 18
+
+
+class _ParentGoneError(Exception):
+    """The parent closed its end."""
+
+
+@dataclass
+class _Session:
+    begin: frames.Begin
+    context: Context
+    files: int = 0
+
+
+class Worker:
+    """The loop of one worker process."""
+
+    def __init__(self, engine: BlueEngine, step: Step, sock: socket.socket, flags: Flags) -> None:
+        """Work for ``step`` of ``engine``."""
+        self._engine = engine
+        self._step = step
+        self._sock = sock
+        self._flags = flags
+        self._splitter = frames.Splitter()
+        self._received: list[bytes] = []
+        self._out: list[bytes] = []
+        self._flushed_at = time.monotonic()
+        self._sessions: dict[int, _Session] = {}
+        self._init_data: Any = None
+        self._loop: AbstractEventLoop | None = None
+        self._input_types = {name: base.get(kind) for name, kind in engine.settings.inputs.items()}
+        self._output_types = {name: base.get(kind) for name, kind in engine.settings.outputs.items()}
+
+    def run(self) -> int:
+        """Work until told to quit; the process's exit code."""
+        try:
+            try:
+                self._init_data = self._call(self._step.init_func, Context())
+            except Exception as exc:  # noqa: BLE001 - whatever the author's code raises is reported
+                self._send(frames.Inited(*_explain(exc)))
+                self._flush()
+                return 1
+            self._send(frames.Inited("", ""))
+            while True:
+                frame = self._next()
+                match frame:
+                    case frames.Work():
+                        self._process(frame)
+                    case frames.Begin():
+                        self._begin(frame)
+                    case frames.Leave():
+                        self._leave(frame.no)
+                    case frames.Quit():
+                        self._call(self._step.terminate_func, Context(init_data=self._init_data))
+                        self._flush()
+                        return 0
+        except _ParentGoneError:
+            return 0
+
+    # -- the socket -------------------------------------------------------------------------------
+
+    def _next(self) -> frames.ToWorker:
+        while not self._received:
+            self._flush()
+            data = self._sock.recv(RECEIVE)
+            if not data:
+                raise _ParentGoneError
+            self._received = [*self._splitter.feed(data)]
+            self._received.reverse()
+        return frames.to_worker(self._received.pop())
+
+    def _send(self, frame: frames.FromWorker) -> None:
+        self._out.append(frames.pack(frame))
+        if time.monotonic() - self._flushed_at > FLUSH_AFTER or len(self._out) >= 64:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._out:
+            try:
+                self._sock.sendall(b"".join(self._out))
+            except (BrokenPipeError, ConnectionResetError):
+                raise _ParentGoneError from None
+            self._out.clear()
+        self._flushed_at = time.monotonic()
+
+    # -- sessions ---------------------------------------------------------------------------------
+
+    def _begin(self, begin: frames.Begin) -> None:
+        no = begin.no
+
+        def say(kind: str, fields: dict[str, Any]) -> None:
+            self._send(frames.Say(no, kind, orjson.dumps({"type": kind, **fields}, default=str)))
+            self._flush()
+
+        context = Context(
+            init_data=self._init_data,
+            session_id=begin.session,
+            node=begin.node,
+            labels=begin.labels,
+            folder=Path(begin.folder),
+            is_cancelled=lambda: self._flags.is_raised(no),
+            say=say,
+            logger=logging.LoggerAdapter(
+                logging.getLogger("blueengine.engine"),
+                {"session": begin.session, "engine": begin.engine},
+            ),
+        )
+        self._sessions[no] = _Session(begin, context)
+        if self._step.start_func is None:
+            return
+        refused = error = trace = ""
+        try:
+            context.start_data = self._call(self._step.start_func, context)
+        except Refuse as exc:
+            refused = str(exc) or "the engine refused the session"
+        except Exception as exc:  # noqa: BLE001 - whatever the author's code raises is reported
+            error, trace = _explain(exc)
+        if refused or error:
+            del self._sessions[no]  # what did not start is not stopped
+        self._send(frames.Began(no, refused, error, trace))
+        self._flush()
+
+    def _leave(self, no: int) -> None:
+        session = self._sessions.pop(no, None)
+        error = trace = ""
+        if session is not None:
+            try:
+                self._call(self._step.stop_func, session.context)
+            except Exception as exc:  # noqa: BLE001 - whatever the author's code raises is reported
+                error, trace = _explain(exc)
+        if self._step.stop_func is not None:
+            self._send(frames.Left(no, error, trace))
+
+    def _process(self, work: frames.Work) -> None:
+        session = self._sessions.get(work.no)
+        started, began = time.time_ns() // 1000, time.monotonic()
+        error = code = trace = ""
+        if session is not None and not self._flags.is_raised(work.no):
+            try:
+                inputs = {item.port: self._decode(session, item) for item in work.items}
+                for message in self._results(self._step.process_func, session.context, inputs):
+                    self._emit(session, message)
+                    if self._flags.is_raised(work.no):
+                        break
+            except Exception as exc:  # noqa: BLE001 - whatever the author's code raises is reported
+                error, trace = _explain(exc)
+                code = exc.code if isinstance(exc, BlueEngineError) else "engine-exception"
+        busy = int((time.monotonic() - began) * 1e6)
+        self._send(frames.Done(work.no, started, busy, error, code, trace))
+
+    def _decode(self, session: _Session, item: frames.Item) -> Any:
+        if item.port == FORWARD:
+            raw = Path(item.file).read_bytes() if item.file else item.payload
+            return pickle.loads(raw)  # noqa: S301 - written by a step of this same engine
+        return self._input_types[item.port].decode(
+            base.Incoming(
+                item.payload,
+                codec.decode(Meta, item.meta) if item.meta else base.NO_META,
+                Path(item.file) if item.file else None,
+                lambda: Path(session.context.client_id),
+            )
+        )
+
+    def _emit(self, session: _Session, message: Any) -> None:
+        if message is None:
+            return
+        if not isinstance(message, dict):
+            raise DataTypeError(
+                f"process_func of step {self._step.name!r} must give {{channel: value}},"
+                f" not {type(message).__name__}"
+            )
+        for port, value in message.items():
+            if port == STATUS:
+                self._emit_status(session, value)
+            elif port in self._step.output_channels:
+                self._emit_value(session, port, value)
+            else:
+                raise DataTypeError(
+                    f"step {self._step.name!r} wrote to {port!r}, which is not among its"
+                    f" output_channels ({', '.join(self._step.output_channels) or 'none'})"
+                )
+
+    def _emit_status(self, session: _Session, value: Any) -> None:
+        if not isinstance(value, dict) or not isinstance(value.get("type"), str):
+            raise DataTypeError('a Status message is {"type": "…", …}')
+        body = self._output_types[STATUS].encode(value, stored=False).payload
+        self._send(frames.Say(session.begin.no, value["type"], body))
+
+    def _emit_value(self, session: _Session, port: str, value: Any) -> None:
+        begin = session.begin
+        if port == FORWARD:
+            encoded = base.Encoded(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
+        else:
+            try:
+                encoded = self._output_types[port].encode(value, stored=port in begin.stored)
+            except DataTypeError as exc:
+                raise DataTypeError(f"channel {port!r}: {exc}") from exc
+        payload, file, size = encoded.payload, "", len(encoded.payload)
+        if encoded.file is not None:
+            size = encoded.file.stat().st_size
+            if size <= INLINE_LIMIT or not begin.outbox:
+                payload = encoded.file.read_bytes()
+        if begin.outbox and size > INLINE_LIMIT:
+            file = self._write_out(session, encoded)
+            payload = b""
+        meta = codec.encode(encoded.meta) if encoded.meta else b""
+        self._send(frames.Out(begin.no, port, payload, meta, file, size))
+
+    def _write_out(self, session: _Session, encoded: base.Encoded) -> str:
+        import shutil
+
+        folder = Path(session.begin.outbox)
+        folder.mkdir(parents=True, exist_ok=True)
+        session.files += 1
+        path = folder / f"{os.getpid()}-{self._step.name}-{session.files}"
+        if encoded.file is not None:
+            shutil.copyfile(encoded.file, path)
+        else:
+            path.write_bytes(encoded.payload)
+        return str(path)
+
+    # -- the author's functions -------------------------------------------------------------------
+
+    def _call(self, function: Callable[..., Any] | None, *args: Any) -> Any:
+        if function is None:
+            return None
+        result = function(*args)
+        return self._await(result) if inspect.isawaitable(result) else result
+
+    def _results(self, function: Callable[..., Any], *args: Any) -> Iterator[Any]:
+        result = function(*args)
+        if inspect.isawaitable(result):
+            result = self._await(result)
+        if inspect.isgenerator(result):
+            yield from result
+        elif inspect.isasyncgen(result):
+            try:
+                while True:
+                    yield self._await(anext(result))
+            except StopAsyncIteration:
+                return
+            finally:
+                self._await(result.aclose())
+        else:
+            yield result
+
+    def _await(self, awaitable: Any) -> Any:
+        import asyncio  # only engines with async functions need it
+
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+
+        async def wait() -> Any:
+            return await awaitable
+
+        return self._loop.run_until_complete(wait())
+
+
+def _explain(exc: Exception) -> tuple[str, str]:
+    """Return message and traceback; the traceback begins where the author's code does."""
+    if isinstance(exc, (Fail, DataTypeError)):
+        return str(exc) or "the engine failed the session", ""
+    own = str(Path(__file__))
+    frames_ = [f for f in traceback.extract_tb(exc.__traceback__) if f.filename != own]
+    lines = [*traceback.format_list(frames_), *traceback.format_exception_only(exc)]
+    return f"{type(exc).__name__}: {exc}", "".join(lines)
+
+
+def work(engine: BlueEngine) -> int:
+    """Run this process as a worker; its exit code."""
+    sock_fd, flags_fd, name = os.environ.pop(WORKER_VARIABLE).split(",", 2)
+    step = next(step for step in engine.steps if step.name == name)
+    sock = socket.socket(fileno=int(sock_fd))
+    return Worker(engine, step, sock, Flags(int(flags_fd))).run()
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent is gone, whatever it is doing then."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def main() -> None:
+    """Run the engine file (or module) named on the command line as a worker."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to act on
+    target = sys.argv[1]
+    sys.argv = [target]
+    if target.endswith(".py"):
+        sys.path.insert(0, str(Path(target).resolve().parent))
+        scope = runpy.run_path(target, run_name="__main__")
+    else:
+        scope = runpy.run_module(target, run_name="__main__", alter_sys=True)
+    # a module without engine.start(): the decorator form
+    engines = [value for value in scope.values() if isinstance(value, BlueEngine)]
+    sys.exit(work(engines[0]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""What the author's functions see of the platform."""
+
+import logging
+import mmap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+FLAGS = 4096
+"""Sessions one parent can flag at the same time."""
+
+
+class Context:
+    """Handed to every function of a step; one per session and worker process.
+
+    Attributes:
+        init_data: What ``init_func`` returned in this worker process.
+        start_data: What ``start_func`` returned for this session.
+        session_id: The session, or empty in ``init_func`` and ``terminate_func``.
+        node: The name of this engine in the session's graph.
+        labels: Labels the client gave the session.
+        logger: Log here; lines carry the session's id.
+    """
+
+    def __init__(
+        self,
+        *,
+        init_data: Any = None,
+        session_id: str = "",
+        node: str = "",
+        labels: dict[str, str] | None = None,
+        folder: Path | None = None,
+        is_cancelled: Callable[[], bool] = lambda: False,
+        say: Callable[[str, dict[str, Any]], None] | None = None,
+        logger: logging.Logger | logging.LoggerAdapter[logging.Logger] | None = None,
+    ) -> None:
+        """Made by the platform (and by tests)."""
+        self.init_data = init_data
+        self.start_data: Any = None
+        self.session_id = session_id
+        self.node = node
+        self.labels = dict(labels or {})
+        self.logger = logger or logging.getLogger("blueengine.engine")
+        self._folder = folder
+        self._is_cancelled = is_cancelled
+        self._say = say or (lambda _kind, _fields: None)
+
+    @property
+    def client_id(self) -> str:
+        """Path of the session's temp folder: made at first use, deleted at the session's end."""
+        if self._folder is None:
+            raise RuntimeError("there is a client_id folder only within a session")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return str(self._folder)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the session is being stopped; long work should look now and then, and return."""
+        return self._is_cancelled()
+
+    def progress(self, done: float, total: float = 0, message: str = "") -> None:
+        """Tell how far this session is; shown live to whoever watches."""
+        self._say("progress", {"done": done, "total": total, "message": message})
+
+    def status(self, kind: str, **fields: Any) -> None:
+        """Send a status message: ``finish`` and ``error`` end this engine's part, others inform."""
+        self._say(kind, fields)
+
+
+class Flags:
+    """One byte per session, shared by parent and workers: not 0 means cancelled."""
+
+    def __init__(self, fd: int) -> None:
+        """Map the file behind ``fd``, which holds ``FLAGS`` bytes."""
+        self._bytes = mmap.mmap(fd, FLAGS)
+
+    def raise_(self, no: int) -> None:
+        """Mark a session as cancelled."""
+        self._bytes[no % FLAGS] = 1
+
+    def clear(self, no: int) -> None:
+        """Make a session's byte ready for use."""
+        self._bytes[no % FLAGS] = 0
+
+    def is_raised(self, no: int) -> bool:
+        """Whether a session is cancelled."""
+        return self._bytes[no % FLAGS] != 0
+
+    def close(self) -> None:
+        """Unmap."""
+        self._bytes.close()

@@ -1,0 +1,208 @@
+"""How an engine is declared: BlueEngine, its steps, and the checks on both. Declaring does nothing
+but collect; ``start`` turns the process into an engine instance (or, in a worker process, into a
+worker).
+"""
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from blueengine.errors import DeclarationError
+from blueengine.settings.engine import EngineSettings
+from blueengine.wire.spec import CONTROL, FORWARD, STATUS
+
+Function = Callable[..., Any]
+F = TypeVar("F", bound=Function)
+
+WORKER_VARIABLE: Final = "BLUEENGINE_WORKER"
+"""Set in worker processes: ``<socket fd>,<flags fd>,<step>``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One step of an engine: the author's functions and the channels they read and write."""
+
+    name: str
+    process_func: Function
+    init_func: Function | None = None
+    start_func: Function | None = None
+    stop_func: Function | None = None
+    terminate_func: Function | None = None
+    input_channels: tuple[str, ...] = ()
+    output_channels: tuple[str, ...] = ()
+    required_channels: tuple[str, ...] = ()
+    keep_channels: tuple[str, ...] = ()
+
+
+class BlueEngine:
+    """An engine. Add its steps, then ``start`` it."""
+
+    def __init__(self, config: str | Path | Mapping[str, Any] | None = None) -> None:
+        """Read the engine's settings.
+
+        Args:
+            config: engine.yml, or its content; ``configs/engine.yml`` beside the calling file when
+                left out.
+
+        Raises:
+            SettingsError: The settings are missing or wrong; one line says which.
+        """
+        # the settings are read here, so that a wrong engine.yml is found before anything runs
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if isinstance(config, Mapping):
+            self.settings = EngineSettings.parse(config, os.environ, cpus=cpus, source="config")
+        else:
+            path = Path(config) if config else _beside_caller()
+            self.settings = EngineSettings.load(path, os.environ, cpus=cpus)
+        self._steps: list[Step] = []
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps added so far, in order."""
+        return tuple(self._steps)
+
+    def add_step(
+        self,
+        name: str,
+        init_func: Function | None = None,
+        start_func: Function | None = None,
+        process_func: Function | None = None,
+        stop_func: Function | None = None,
+        terminate_func: Function | None = None,
+        input_channels: Iterable[str] = (),
+        output_channels: Iterable[str] = (),
+        *,
+        required_channels: Iterable[str] = (),
+        keep_channels: Iterable[str] = (),
+    ) -> None:
+        """Add a step, which runs in worker processes of its own.
+
+        Each function takes the ``Context`` first. They may be plain, generators, async or async
+        generators.
+
+        Args:
+            name: Unique within the engine.
+            init_func: ``(context)``, once per worker process, before the engine is in attendance;
+                what it returns is ``context.init_data``.
+            start_func: ``(context)``, at the start of each session; what it returns is
+                ``context.start_data``. May raise ``Refuse``.
+            process_func: ``(context, input)``, for each message: ``input`` is ``{channel: value}``.
+                Returns or yields ``{channel: value}``.
+            stop_func: ``(context)``, at the end of each session, however it ended.
+            terminate_func: ``(context)``, when the worker process ends in order.
+            input_channels: Names of engine.yml's inputs, or ``forward`` (what the step before
+                passed on).
+            output_channels: Names of engine.yml's outputs, or ``forward`` (to the next step).
+            required_channels: Call process_func once all of these have a message.
+            keep_channels: Repeat the last message of these in later calls.
+
+        Raises:
+            DeclarationError: A name is unknown or taken, or process_func is missing.
+        """
+        if process_func is None:
+            raise DeclarationError(f"step {name!r} has no process_func")
+        if any(step.name == name for step in self._steps):
+            raise DeclarationError(f"there are two steps named {name!r}")
+        step = Step(
+            name=name,
+            process_func=process_func,
+            init_func=init_func,
+            start_func=start_func,
+            stop_func=stop_func,
+            terminate_func=terminate_func,
+            input_channels=_names(input_channels),
+            output_channels=_names(output_channels),
+            required_channels=_names(required_channels),
+            keep_channels=_names(keep_channels),
+        )
+        self._check(step)
+        self._steps.append(step)
+
+    def step(self, name: str = "", **declared: Any) -> Callable[[F], F]:
+        """Declare the decorated function as the process_func of a step; see ``add_step``."""
+
+        def declare(function: F) -> F:
+            self.add_step(name or function.__name__, process_func=function, **declared)
+            return function
+
+        return declare
+
+    def start(self) -> None:
+        """Run the engine until it is told to end (SIGTERM, SIGINT); then exit the process.
+
+        In a worker process, which imports the same module, this runs the worker instead.
+        """
+        if WORKER_VARIABLE in os.environ:
+            from blueengine.runtime.child import work
+
+            sys.exit(work(self))
+        from blueengine.runtime.launch import run_engine
+
+        sys.exit(run_engine(self))
+
+    def check(self) -> None:
+        """Check the steps against each other.
+
+        Raises:
+            DeclarationError: There is no step, or what one forwards nobody takes.
+        """
+        if not self._steps:
+            raise DeclarationError(f"engine {self.settings.id!r} has no step; call add_step first")
+        for step, following in zip(self._steps, [*self._steps[1:], None], strict=True):
+            takes = following is not None and FORWARD in following.input_channels
+            if FORWARD in step.output_channels and not takes:
+                raise DeclarationError(
+                    f"step {step.name!r} writes {FORWARD!r}, but no step after it reads it"
+                )
+            if takes and FORWARD not in step.output_channels:
+                raise DeclarationError(
+                    f"step {following.name!r} reads {FORWARD!r}, which {step.name!r} does not write"
+                    if following
+                    else ""
+                )
+
+    def _check(self, step: Step) -> None:
+        inputs = {*self.settings.inputs, CONTROL, FORWARD}
+        outputs = {*self.settings.outputs, STATUS, FORWARD}
+        for names, known, where in (
+            (step.input_channels, inputs, "inputs"),
+            (step.output_channels, outputs, "outputs"),
+            (step.required_channels, set(step.input_channels), "input_channels"),
+            (step.keep_channels, set(step.input_channels), "input_channels"),
+        ):
+            for name in names:
+                if name not in known:
+                    raise DeclarationError(
+                        f"step {step.name!r}: {name!r} is not among the {where}"
+                        f" ({', '.join(sorted(known))})"
+                    )
+        if FORWARD in step.input_channels and not self._steps:
+            raise DeclarationError(f"step {step.name!r} is the first: nothing is forwarded to it")
+        for function in (
+            step.process_func, step.init_func, step.start_func, step.stop_func, step.terminate_func,
+        ):  # fmt: skip
+            if function is not None and not callable(function):
+                raise DeclarationError(f"step {step.name!r}: {function!r} is no function")
+        try:
+            inspect.signature(step.process_func).bind(object(), {})
+        except TypeError:
+            raise DeclarationError(
+                f"step {step.name!r}: process_func must take (context, input)"
+            ) from None
+
+
+def _names(names: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise DeclarationError(f"channels are a list of names, not the text {names!r}")
+    return tuple(names)
+
+
+def _beside_caller() -> Path:
+    file = sys._getframe(2).f_globals.get("__file__")  # noqa: SLF001 - whose engine.yml is wanted
+    if not file:
+        raise DeclarationError("name the engine.yml: BlueEngine(config=…) (there is no calling file)")
+    return Path(file).resolve().parent / "configs" / "engine.yml"

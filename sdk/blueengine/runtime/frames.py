@@ -1,0 +1,162 @@
+"""What parent and worker say to each other over their socket: length-prefixed MessagePack.
+
+``no`` is the parent's number of a session; it is never reused within one parent.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+
+class Item(msgspec.Struct, array_like=True, frozen=True):
+    """One input message of a call."""
+
+    port: str
+    payload: bytes
+    meta: bytes
+    file: str
+    """Absolute path of the payload when it is not inline."""
+
+
+# -- parent to worker ----------------------------------------------------------------------------
+
+
+class Begin(msgspec.Struct, array_like=True, frozen=True, tag="begin"):
+    """A session begins: run start_func and answer Began."""
+
+    no: int
+    session: str
+    node: str
+    engine: str
+    labels: dict[str, str]
+    folder: str
+    """Temp folder of the session, not yet made."""
+    outbox: str
+    """Folder for payloads too large for a frame, not yet made; empty: there is no blob store."""
+    stored: tuple[str, ...]
+    """Output ports a client may fetch from."""
+
+
+class Work(msgspec.Struct, array_like=True, frozen=True, tag="work"):
+    """Call process_func with these messages and answer Done."""
+
+    no: int
+    items: tuple[Item, ...]
+
+
+class Leave(msgspec.Struct, array_like=True, frozen=True, tag="leave"):
+    """The session is over: run stop_func and answer Left."""
+
+    no: int
+
+
+class Quit(msgspec.Struct, array_like=True, frozen=True, tag="quit"):
+    """Run terminate_func and exit."""
+
+
+# -- worker to parent ----------------------------------------------------------------------------
+
+
+class Inited(msgspec.Struct, array_like=True, frozen=True, tag="inited"):
+    """init_func is done; ``error`` is empty when it went well."""
+
+    error: str
+    traceback: str
+
+
+class Began(msgspec.Struct, array_like=True, frozen=True, tag="began"):
+    """start_func is done."""
+
+    no: int
+    refused: str
+    """Why the session is refused, or empty."""
+    error: str
+    traceback: str
+
+
+class Out(msgspec.Struct, array_like=True, frozen=True, tag="out"):
+    """A message was written to an output port."""
+
+    no: int
+    port: str
+    payload: bytes
+    meta: bytes
+    file: str
+    """File in the outbox that holds the payload instead."""
+    size: int
+
+
+class Say(msgspec.Struct, array_like=True, frozen=True, tag="say"):
+    """A status message: progress, finish, error, custom types. ``body`` is JSON."""
+
+    no: int
+    kind: str
+    body: bytes
+
+
+class Done(msgspec.Struct, array_like=True, frozen=True, tag="done"):
+    """One call has returned; everything it wrote was sent before this."""
+
+    no: int
+    started: int
+    """Microseconds since the epoch."""
+    busy: int
+    """Microseconds inside process_func."""
+    error: str
+    code: str
+    traceback: str
+
+
+class Left(msgspec.Struct, array_like=True, frozen=True, tag="left"):
+    """stop_func is done and the session's data are dropped."""
+
+    no: int
+    error: str
+    traceback: str
+
+
+ToWorker = Begin | Work | Leave | Quit
+FromWorker = Inited | Began | Out | Say | Done | Left
+
+_encoder = msgspec.msgpack.Encoder()
+_to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
+_from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
+
+
+def pack(frame: ToWorker | FromWorker) -> bytes:
+    """Return the frame as bytes, its length before it."""
+    body = _encoder.encode(frame)
+    return len(body).to_bytes(4, "big") + body
+
+
+class Splitter:
+    """Cuts a stream of bytes into the bodies of frames."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._rest = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Take more bytes; yield every body that is whole now."""
+        if self._rest:
+            self._rest += data
+            data = bytes(self._rest)
+            self._rest.clear()
+        at, end = 0, len(data)
+        while end - at >= 4:
+            stop = at + 4 + int.from_bytes(data[at : at + 4], "big")
+            if stop > end:
+                break
+            yield data[at + 4 : stop]
+            at = stop
+        self._rest += data[at:]
+
+
+def to_worker(body: bytes) -> ToWorker:
+    """Return the frame a worker received."""
+    return _to_worker.decode(body)
+
+
+def from_worker(body: bytes) -> FromWorker:
+    """Return the frame the parent received."""
+    return _from_worker.decode(body)

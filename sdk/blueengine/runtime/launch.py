@@ -1,0 +1,162 @@
+"""Turning a process into an engine instance, and ending it in order."""
+
+import asyncio
+import importlib
+import logging
+import os
+import runpy
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from blueengine import ids, ledger
+from blueengine.errors import BlueEngineError, DeclarationError
+from blueengine.kit import logs
+from blueengine.kit.redis_link import Link
+from blueengine.ledger.instance import SCRIPTS, InstanceLedger
+from blueengine.runtime.declare import BlueEngine
+from blueengine.runtime.host import Gone, Host
+from blueengine.settings.system import SystemSettings
+from blueengine.transport.blobs import BlobFolder
+from blueengine.transport.redis_streams import RedisStreams, StreamReader
+from blueengine.wire import names
+
+log = logging.getLogger(__name__)
+
+EXIT_GONE: Final = 75
+"""The platform gave the instance up; a supervisor should start a new one."""
+DRAIN_SECONDS: Final = 300.0
+
+
+def run_file(path: Path) -> int:
+    """Run the engine in a Python file; return the exit code."""
+    if not path.is_file():
+        raise DeclarationError(f"{path} is no file; name an engine's .py file")
+    sys.path.insert(0, str(path.resolve().parent))
+    sys.argv = [str(path)]
+    scope = runpy.run_path(str(path), run_name="__main__")  # ends here when it calls start()
+    engines = [value for value in scope.values() if isinstance(value, BlueEngine)]
+    if not engines:
+        raise DeclarationError(f"{path} makes no BlueEngine")
+    return run_engine(engines[0], target=str(path.resolve()))
+
+
+def run_engine(engine: BlueEngine, *, target: str = "") -> int:
+    """Run this process as an instance of ``engine`` until a signal ends it; the exit code."""
+    try:
+        engine.check()
+        settings = SystemSettings.load(os.environ, config_variable="BLUEEDGE_COMM_CONFIG")
+    except BlueEngineError as exc:
+        print(f"error: {exc}", file=sys.stderr)  # noqa: T201 - the one line a person needs
+        return 2
+    logs.configure(engine.settings.id, level=settings.log_level)
+    runner = importlib.import_module("uvloop").run if sys.platform != "win32" else asyncio.run
+    code: int = runner(_run(engine, settings, target or _own_target()))
+    return code
+
+
+def _own_target() -> str:
+    main = sys.modules["__main__"]
+    if main.__spec__ is not None:  # python -m package.engine
+        return main.__spec__.name
+    if not main.__file__:
+        raise DeclarationError("an engine is started from a file or module")
+    return str(Path(main.__file__).resolve())
+
+
+async def _run(engine: BlueEngine, settings: SystemSettings, target: str) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    signals = 0
+
+    def on_signal() -> None:
+        nonlocal signals
+        signals += 1
+        stop.set()
+        if signals > 1:
+            ending.cancel()
+
+    ending = loop.create_task(_live(engine, settings, target, stop))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        return await ending
+    except asyncio.CancelledError:
+        log.warning("ended at the second signal; sessions here are lost")
+        return 1
+
+
+async def _live(
+    engine: BlueEngine, settings: SystemSettings, target: str, stop: asyncio.Event
+) -> int:
+    instance = os.environ.get("BLUEENGINE_INSTANCE_ID") or ids.instance_id(
+        engine.settings.id, entropy=os.urandom
+    )
+    try:
+        async with _links(settings) as (shared, commands, inbox):
+            host = Host(
+                engine,
+                instance,
+                target,
+                link=shared,
+                commands=StreamReader(commands, names.commands(instance)),
+                transport=RedisStreams(shared, inbox, instance),
+                ledger=InstanceLedger(shared, instance, heartbeat_timeout=settings.heartbeat_timeout),
+                blobs=BlobFolder(Path(settings.blob_dir)) if settings.blob_dir else None,
+                heartbeat_seconds=settings.heartbeat_seconds,
+            )
+            reason = "the engine failed to start"
+            try:
+                await host.warm_up()
+                await host.attend()
+                log.info("engine %s attends as %s", engine.settings.id, instance)
+                reason = await _serve(host, stop)
+            finally:
+                await host.close(reason)
+    except Gone:
+        log.error("the platform gave this instance up (no heartbeat in time); ending")
+        return EXIT_GONE
+    except (BlueEngineError, RuntimeError) as exc:
+        log.error("%s", exc)
+        return 1
+    return 0
+
+
+async def _serve(host: Host, stop: asyncio.Event) -> str:
+    """Serve until told to stop, then drain; return why it ended."""
+    serving = asyncio.create_task(host.serve(), name="serve")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            await serving
+        log.info("draining: no new session is taken")
+        async with asyncio.timeout(DRAIN_SECONDS):
+            await host.drain()
+    except TimeoutError:
+        return "the engine did not drain in time"
+    else:
+        return "the engine was told to end"
+    finally:
+        stopping.cancel()
+        serving.cancel()
+        await asyncio.gather(serving, stopping, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _links(settings: SystemSettings) -> AsyncIterator[tuple[Link, Link, Link]]:
+    """Open the shared link and two that block on a stream each."""
+    address, patience = settings.redis, settings.patience_seconds
+    shared = Link(address, scripts=ledger.load(*SCRIPTS), patience=patience)
+    readers = (Link(address, patience=patience), Link(address, patience=patience))
+    links = (shared, *readers)
+    try:
+        for link in links:
+            await link.open()
+        yield shared, readers[0], readers[1]
+    finally:
+        for link in links:
+            await link.close()

@@ -1,0 +1,224 @@
+"""One session inside one instance: what came in, what is at work, what went out. No I/O here: the
+host carries out what these records say.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from pathlib import Path
+from typing import Final
+
+from blueengine.errors import MessageLostError
+from blueengine.runtime import frames
+from blueengine.runtime.join import Join
+from blueengine.runtime.workers import WorkerProcess
+from blueengine.wire import plan as plans
+from blueengine.wire.command import Start
+from blueengine.wire.envelope import Kind
+from blueengine.wire.plan import CLIENT, Plan
+from blueengine.wire.report import Tally
+
+WINDOW_MESSAGES: Final = 256
+WINDOW_BYTES: Final = 8 << 20
+"""What a writer may have under way to one reader of a channel before it must wait."""
+SPANS: Final = 200
+"""Calls whose times are kept for the session's timeline."""
+
+
+class State(Enum):
+    """Where a part stands."""
+
+    STARTING = auto()
+    """Functions prepare; the platform waits for Ready or Refuse."""
+    READY = auto()
+    """Accepted; input is not released."""
+    RUNNING = auto()
+    ENDING = auto()
+    """The outcome is decided; stop functions run."""
+    ENDED = auto()
+
+
+@dataclass
+class Source:
+    """One sender of one input channel."""
+
+    expected: int = 0
+    ended: bool = False
+    consumed_messages: int = 0
+    consumed_bytes: int = 0
+    """Since the last credit."""
+
+
+@dataclass
+class Message:
+    """One input message until its call is done."""
+
+    item: frames.Item
+    source: Source | None
+    """None: forwarded by the step before."""
+    channel: str
+    sender: str
+    size: int
+    """Bytes that count against the sender's window."""
+    own_file: str = ""
+    """File to remove once read."""
+
+
+@dataclass
+class Call:
+    """One call of process_func."""
+
+    messages: list[Message]
+    size: int
+
+
+@dataclass
+class StepRun:
+    """One step at work for one session."""
+
+    index: int
+    worker: WorkerProcess
+    join: Join[Message]
+    queue: deque[Call] = field(default_factory=deque)
+    in_flight: deque[Call] = field(default_factory=deque)
+    ended: bool = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is at work."""
+        return not self.queue and not self.in_flight
+
+
+@dataclass
+class Route:
+    """One reader of one output channel."""
+
+    node: str
+    instance: str
+    seq: int = 0
+    messages: int = 0
+    bytes: int = 0
+    """Under way and not credited."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the reader's window is open."""
+        return self.messages < WINDOW_MESSAGES and self.bytes < WINDOW_BYTES
+
+
+@dataclass
+class Output:
+    """One channel this part writes."""
+
+    channel: str
+    type: str
+    routes: list[Route]
+    stored: bool
+    stored_seq: int = 0
+
+
+@dataclass
+class Counts:
+    """What the tally is made of."""
+
+    messages_in: int = 0
+    bytes_in: int = 0
+    messages_out: int = 0
+    bytes_out: int = 0
+    calls: int = 0
+    busy: int = 0
+    spans: list[tuple[int, int]] = field(default_factory=list)
+
+
+def _nothing() -> None:
+    pass
+
+
+class Part:
+    """A session's state in this instance."""
+
+    def __init__(self, no: int, start: Start, plan: Plan, folder: Path) -> None:
+        """Begin with a Start command; steps are added by the host."""
+        self.no = no
+        self.start = start
+        self.plan = plan
+        self.folder = folder
+        self.key = (start.session, start.attempt, start.node)
+        self.state = State.STARTING
+        self.node = plan.nodes[start.node]
+        self.steps: list[StepRun] = []
+        self.unbegun = 0
+        """Steps whose start_func is not done."""
+        self.unleft = 0
+        """Steps whose stop_func is not done."""
+        self.blocked: deque[frames.Out] = deque()
+        """Written by workers, but a reader's window is closed."""
+        self.files_came = False
+        self.files_went = False
+        """Whether there is something of this part in the blob store."""
+        self.on_ended: Callable[[], None] = _nothing
+        """Reports the outcome; set when it is decided."""
+        self.cancel_kill: Callable[[], None] = _nothing
+        """Calls off the end of a worker that ignores a stop."""
+        self.counts = Counts()
+        self.ports: dict[str, list[str]] = {}
+        """Channel -> input ports that read it."""
+        for port, channel in self.node.reads.items():
+            self.ports.setdefault(channel, []).append(port)
+        self.sources: dict[tuple[str, str], Source] = {}
+        for channel in self.ports:
+            for writer in plans.writers(plan, channel):
+                self.sources[channel, writer] = Source()
+            if channel in plan.fed or not plans.writers(plan, channel):
+                self.sources[channel, CLIENT] = Source()
+        self.open_sources = len(self.sources)
+        self.channels: dict[str, Output] = {
+            channel: Output(
+                channel,
+                plan.channels[channel].type,
+                [Route(name, start.picks[name]) for name in plans.readers(plan, channel)],
+                plan.channels[channel].stored,
+            )
+            for channel in self.node.writes.values()
+        }
+        self.outputs = {port: self.channels[channel] for port, channel in self.node.writes.items()}
+        """Output port -> what it is linked to; two ports may share a channel."""
+
+    @property
+    def live(self) -> bool:
+        """Whether the part still takes and makes messages."""
+        return self.state in {State.STARTING, State.READY, State.RUNNING}
+
+    def accept(self, channel: str, sender: str, seq: int, kind: Kind) -> Source | None:
+        """Note an arrived message; None when it is a repetition or nobody's.
+
+        Raises:
+            MessageLostError: A message before this one never came.
+        """
+        source = self.sources.get((channel, sender))
+        if source is None or seq < source.expected or source.ended:
+            return None
+        if seq > source.expected:
+            raise MessageLostError(
+                f"channel {channel!r}: messages {source.expected} to {seq - 1}"
+                f" of {sender or 'the client'} never arrived"
+            )
+        source.expected += 1
+        if kind is Kind.END:
+            source.ended = True
+            self.open_sources -= 1
+        return source
+
+    def tally(self) -> Tally:
+        """Return what was done so far."""
+        c = self.counts
+        return Tally(
+            messages_in=c.messages_in,
+            bytes_in=c.bytes_in,
+            messages_out=c.messages_out,
+            bytes_out=c.bytes_out,
+            calls=c.calls,
+            busy=c.busy,
+            spans=tuple(c.spans),
+        )

@@ -1,0 +1,194 @@
+"""Worker processes of one step: started, fed, watched and ended by the parent.
+
+Caller of everything here: the parent's event loop.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from blueengine.runtime import frames
+from blueengine.runtime.declare import WORKER_VARIABLE
+
+log = logging.getLogger(__name__)
+
+PREFETCH_CALLS = 64
+PREFETCH_BYTES = 1 << 20
+"""Calls and bytes sent to a worker ahead of its answers: enough to keep it busy."""
+
+
+class WorkerProcess(asyncio.Protocol):
+    """One worker process and the parent's end of its socket."""
+
+    def __init__(
+        self,
+        step: str,
+        on_frame: Callable[["WorkerProcess", frames.FromWorker], None],
+        on_lost: Callable[["WorkerProcess", str], None],
+    ) -> None:
+        """Hand its frames to ``on_frame``; tell ``on_lost`` when it ends without being told to."""
+        self.step = step
+        self.sessions: set[int] = set()
+        self._sent: deque[int] = deque()
+        self._sent_bytes = 0
+        """Sizes of the calls sent and not answered; answers come in their order."""
+        self.inited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.process: asyncio.subprocess.Process | None = None
+        self._on_frame = on_frame
+        self._on_lost = on_lost
+        self._splitter = frames.Splitter()
+        self._transport: asyncio.Transport | None = None
+        self._out: list[bytes] = []
+        self._told_to_quit = False
+        self._watch: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def start(self, target: str, flags_fd: int) -> None:
+        """Start the process for the engine at ``target`` (a .py file or a module)."""
+        ours, theirs = socket.socketpair()
+        try:
+            fds = (theirs.fileno(), flags_fd)
+            os.set_inheritable(flags_fd, True)
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "blueengine.runtime.child",
+                target,
+                pass_fds=fds,
+                stdin=asyncio.subprocess.DEVNULL,
+                env={**os.environ, WORKER_VARIABLE: f"{fds[0]},{flags_fd},{self.step}"},
+            )
+        finally:
+            theirs.close()
+        await self._loop.create_connection(lambda: self, sock=ours)
+        self._watch = self._loop.create_task(self._wait(), name=f"worker-{self.process.pid}")
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another call may be sent ahead."""
+        return len(self._sent) < PREFETCH_CALLS and self._sent_bytes < PREFETCH_BYTES
+
+    def call(self, work: frames.Work, size: int) -> None:
+        """Send a call."""
+        self._sent.append(size)
+        self._sent_bytes += size
+        self.send(work)
+
+    def answered(self) -> None:
+        """Note that the oldest call was answered."""
+        self._sent_bytes -= self._sent.popleft()
+
+    def send(self, frame: frames.ToWorker) -> None:
+        """Queue a frame; those of one turn of the loop share a write."""
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(frames.pack(frame))
+
+    def pause(self) -> None:
+        """Read no more of what it writes, so that it comes to a halt."""
+        if self._transport and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._transport and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    async def quit(self, grace: float) -> None:
+        """Let it end in order, or kill it after ``grace`` seconds."""
+        self._told_to_quit = True
+        self.send(frames.Quit())
+        self._flush()
+        await self._end(grace)
+
+    async def kill(self, grace: float = 1.0) -> None:
+        """End a worker that does not listen: SIGTERM, then SIGKILL after ``grace`` seconds."""
+        if self.process and self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(signal.SIGTERM)
+            await self._end(grace)
+
+    async def _end(self, grace: float) -> None:
+        if self.process is None or self._watch is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await asyncio.shield(self._watch)
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+        await self._watch
+        if self._transport:
+            self._transport.close()
+
+    async def _wait(self) -> None:
+        if self.process is None:
+            return
+        code = await self.process.wait()
+        await asyncio.sleep(0)  # frames that arrived before the end come first
+        if not self._told_to_quit:
+            self._on_lost(self, _how(code))
+
+    def _flush(self) -> None:
+        if self._out and self._transport:
+            self._transport.write(b"".join(self._out))
+        self._out.clear()
+
+    # -- asyncio.Protocol -------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the socket."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own class is none by name
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on every frame that is whole."""
+        for body in self._splitter.feed(data):
+            self._on_frame(self, frames.from_worker(body))
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"exited with code {code}"
+    name = signal.Signals(-code).name if -code in signal.valid_signals() else str(-code)
+    hint = " (out of memory?)" if name == "SIGKILL" else ""
+    return f"was killed by {name}{hint}"
+
+
+class Pool:
+    """The worker processes of one step."""
+
+    def __init__(
+        self, start: Callable[[], WorkerProcess], *, least: int, most: int
+    ) -> None:
+        """Keep ``least`` to ``most`` workers; ``start`` makes one and begins to start it."""
+        self._start = start
+        self._least = least
+        self._most = most
+        self.workers: list[WorkerProcess] = []
+
+    def fill(self) -> Sequence[WorkerProcess]:
+        """Start what is missing to the least number; return the workers."""
+        while len(self.workers) < self._least:
+            self.workers.append(self._start())
+        return self.workers
+
+    def assign(self, no: int) -> WorkerProcess:
+        """Return the worker for a session: an idle one, a new one, or the least busy one."""
+        worker = min(self.workers, key=lambda w: len(w.sessions), default=None)
+        if worker is None or (worker.sessions and len(self.workers) < self._most):
+            worker = self._start()
+            self.workers.append(worker)
+        worker.sessions.add(no)
+        return worker
+
+    def drop(self, worker: WorkerProcess) -> None:
+        """Forget a worker that ended."""
+        with contextlib.suppress(ValueError):
+            self.workers.remove(worker)

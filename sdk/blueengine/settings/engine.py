@@ -1,0 +1,125 @@
+"""engine.yml: who an engine is and what it reads and writes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from blueengine.datatypes.names import ALL, JSON, canonical
+from blueengine.errors import SettingsError
+from blueengine.settings.system import convert, read_yaml
+from blueengine.wire.spec import CONTROL, STATUS, EngineSpec
+
+_KNOWN: Final = {
+    "ENGINE": {
+        "ID", "NAME", "CONCURRENCY", "DEFAULT_WORKER_COUNT", "MAX_WORKER", "STOP_GRACE_SECONDS",
+    },
+    "INPUTS": {"NAMES", "TYPES"},
+    "OUTPUTS": {"NAMES", "TYPES"},
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """An engine as declared in its engine.yml (the environment may override the numbers)."""
+
+    id: str
+    name: str
+    concurrency: int = 1
+    """Sessions one instance takes at the same time."""
+    default_worker_count: int = 1
+    """Worker processes of a step from the start."""
+    max_worker: int = 1
+    """Worker processes of a step at most."""
+    stop_grace_seconds: float = 5.0
+    """How long code that ignores a stop may go on before its worker process is killed."""
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+    @property
+    def spec(self) -> EngineSpec:
+        """What is registered with the attendance."""
+        return EngineSpec(
+            id=self.id,
+            name=self.name,
+            concurrency=self.concurrency,
+            inputs=dict(self.inputs),
+            outputs=dict(self.outputs),
+        )
+
+    @classmethod
+    def load(cls, path: Path, environment: Mapping[str, str], *, cpus: int) -> Self:
+        """Return the engine declared in ``path``.
+
+        Args:
+            path: The engine.yml.
+            environment: ``CONCURRENCY``, ``DEFAULT_WORKER_COUNT``, ``MAX_WORKER`` and
+                ``STOP_GRACE_SECONDS`` in it win over the file.
+            cpus: The default of MAX_WORKER is this or the concurrency, whichever is less.
+
+        Raises:
+            SettingsError: Something is missing, unknown or contradictory.
+        """
+        return cls.parse(read_yaml(path), environment, cpus=cpus, source=str(path))
+
+    @classmethod
+    def parse(
+        cls, raw: Mapping[str, Any], environment: Mapping[str, str], *, cpus: int, source: str
+    ) -> Self:
+        """Return the engine declared in ``raw``; see ``load``."""
+        for section, names in raw.items():
+            if section not in _KNOWN:
+                raise SettingsError(f"{source}: unknown section {section}; known: {', '.join(_KNOWN)}")
+            if not isinstance(names, dict):
+                raise SettingsError(f"{source}: {section} must hold names and values")
+            if unknown := set(names) - _KNOWN[section]:
+                known = ", ".join(sorted(_KNOWN[section]))
+                raise SettingsError(
+                    f"{source}: unknown {section}.{sorted(unknown)[0]}; known: {known}"
+                )
+        engine = raw.get("ENGINE") or {}
+        if not engine.get("ID"):
+            raise SettingsError(f"{source}: ENGINE.ID is missing")
+
+        def number(name: str, default: float, kind: type) -> Any:
+            value = environment.get(name, engine.get(name, default))
+            number = convert(value, kind, f"{source}: ENGINE.{name}")
+            if not isinstance(number, (int, float)) or number <= 0:
+                raise SettingsError(f"{source}: ENGINE.{name} must be greater than 0")
+            return number
+
+        concurrency = number("CONCURRENCY", 1, int)
+        workers = number("DEFAULT_WORKER_COUNT", 1, int)
+        most = number("MAX_WORKER", max(workers, min(concurrency, cpus)), int)
+        if most < workers:
+            raise SettingsError(f"{source}: MAX_WORKER is less than DEFAULT_WORKER_COUNT")
+        return cls(
+            id=str(engine["ID"]),
+            name=str(engine.get("NAME") or engine["ID"]),
+            concurrency=concurrency,
+            default_worker_count=workers,
+            max_worker=most,
+            stop_grace_seconds=number("STOP_GRACE_SECONDS", 5.0, float),
+            inputs=_ports(raw, "INPUTS", CONTROL, source),
+            outputs=_ports(raw, "OUTPUTS", STATUS, source),
+        )
+
+
+def _ports(raw: Mapping[str, Any], section: str, always: str, source: str) -> dict[str, str]:
+    declared = raw.get(section) or {}
+    names, types = declared.get("NAMES") or [], declared.get("TYPES") or []
+    if not isinstance(names, list) or not isinstance(types, list) or len(names) != len(types):
+        raise SettingsError(f"{source}: {section}.NAMES and {section}.TYPES must be lists of one length")
+    ports: dict[str, str] = {}
+    for name, kind in zip(names, types, strict=True):
+        known = canonical(str(kind))
+        if known is None:
+            raise SettingsError(
+                f"{source}: {section}: {kind!r} of channel {name!r} is no type; known: {', '.join(ALL)}"
+            )
+        if name in ports:
+            raise SettingsError(f"{source}: {section}: channel {name!r} stands twice")
+        ports[str(name)] = known
+    if ports.setdefault(always, JSON) != JSON:
+        raise SettingsError(f"{source}: {section}: {always} must be of type {JSON}")
+    return ports

@@ -1,0 +1,112 @@
+"""Where the platform is: the same record for engines and services.
+
+Each field is read from the YAML file that ``BLUEEDGE_COMM_CONFIG`` (engines) or ``BLUEEDGE_CFG``
+(services) names, under ``SYSTEM:``, and from an environment variable of the same name, which wins.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from blueengine.errors import SettingsError
+from blueengine.kit.redis_address import RedisAddress
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemSettings:
+    """Settings every process of one platform shares. Times are seconds."""
+
+    redis_url: str = ""
+    """``redis://[user:password@]host:port/db``; wins over address, port and password."""
+    redis_address: str = "127.0.0.1"
+    redis_port: int = 6379
+    redis_password: str = ""
+    blob_dir: str = ""
+    """Folder shared by gateway and engines for payloads too large for messages; empty: none."""
+    heartbeat_seconds: float = 1.0
+    heartbeat_timeout: float = 4.0
+    """An instance silent for so long is given up."""
+    patience_seconds: float = 30.0
+    """How long to wait for Redis to come back before work in flight fails."""
+    log_level: str = "INFO"
+
+    @property
+    def redis(self) -> RedisAddress:
+        """Where Redis is."""
+        if self.redis_url:
+            return RedisAddress.from_url(self.redis_url)
+        return RedisAddress(
+            host=self.redis_address, port=self.redis_port, password=self.redis_password
+        )
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str], *, config_variable: str) -> Self:
+        """Return the settings in force.
+
+        Args:
+            environment: Usually ``os.environ``.
+            config_variable: ``BLUEEDGE_COMM_CONFIG`` or ``BLUEEDGE_CFG``.
+
+        Raises:
+            SettingsError: The file cannot be read, or a value is not of its kind.
+        """
+        file = environment.get(config_variable, "")
+        from_file = read_yaml(Path(file)).get("SYSTEM") or {} if file else {}
+        if not isinstance(from_file, dict):
+            raise SettingsError(f"{file}: SYSTEM must hold names and values")
+        values: dict[str, Any] = {}
+        for field in fields(cls):
+            name = field.name.upper()
+            source, raw = f"{file}: SYSTEM.{name}", from_file.get(name)
+            if name in environment:
+                source, raw = f"the environment variable {name}", environment[name]
+            if raw is not None:
+                values[field.name] = convert(raw, type(field.default), source)
+        settings = cls(**values)
+        if settings.heartbeat_timeout < 2 * settings.heartbeat_seconds:
+            raise SettingsError("HEARTBEAT_TIMEOUT must be at least twice HEARTBEAT_SECONDS")
+        _ = settings.redis  # a wrong URL is found now
+        return settings
+
+
+def convert(raw: object, kind: type, source: str) -> object:
+    """Return ``raw`` as ``kind`` (str, int, float or bool).
+
+    Raises:
+        SettingsError: It is none.
+    """
+    try:
+        if kind is bool:
+            word = str(raw).strip().lower()
+            if word not in {"true", "false", "1", "0", "yes", "no"}:
+                raise ValueError(word)  # noqa: TRY301 - same answer as any other wrong value
+            return word in {"true", "1", "yes"}
+        if isinstance(raw, (dict, list)):
+            raise TypeError(raw)  # noqa: TRY301 - same answer as any other wrong value
+        return kind(raw)
+    except (TypeError, ValueError):
+        raise SettingsError(f"{source} is {raw!r}, which is no {kind.__name__}") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file.
+
+    Raises:
+        SettingsError: It is missing, unreadable or no mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path} does not exist") from None
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"{path} cannot be read: {exc}") from exc
+    except yaml.YAMLError as exc:
+        where = getattr(exc, "problem_mark", None)
+        line = f" (line {where.line + 1})" if where else ""
+        raise SettingsError(f"{path} is no valid YAML{line}") from exc
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path} must hold names and values")
+    return content

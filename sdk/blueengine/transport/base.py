@@ -1,0 +1,30 @@
+"""What a transport of data messages promises. One contract suite holds every transport to it."""
+
+import asyncio
+from typing import Protocol
+
+from blueengine.kit.redis_link import Reply
+from blueengine.wire.envelope import Header
+
+Message = tuple[Header, bytes]
+
+
+class Transport(Protocol):
+    """Carries data messages to the inboxes of instances, and reads this instance's own.
+
+    Order: messages from one sender to one instance arrive in the order of ``send``. Delivery: at
+    least once while the receiver lives; a repeated message has the same sequence number. A message
+    to an instance that is gone is dropped (its sessions end for that reason).
+    """
+
+    async def open(self) -> None:
+        """Make this instance's inbox, so that others can write to it."""
+
+    def send(self, instance: str, header: Header, payload: bytes) -> "asyncio.Future[Reply]":
+        """Queue a message; the future fails when it could not be delivered in time."""
+
+    async def receive(self) -> list[Message]:
+        """Wait for messages and return them; they count as read and their space is freed."""
+
+    async def close(self) -> None:
+        """Stop reading. The inbox goes with the attendance."""

@@ -1,0 +1,88 @@
+"""Data channels over Redis Streams: an instance's inbox is one stream, read without a group.
+
+A message is removed when it was read: should the reader die, its sessions end (or begin again as a
+new attempt), so nobody would read the message a second time.
+"""
+
+import asyncio
+import logging
+
+from blueengine.errors import DecodeError
+from blueengine.kit.redis_link import Link, Reply
+from blueengine.transport.base import Message
+from blueengine.wire import codec, names
+from blueengine.wire.envelope import Header
+
+log = logging.getLogger(__name__)
+
+BLOCK_MS = 5_000
+AT_ONCE = 256
+
+
+class StreamReader:
+    """Reads one stream to its end and waits there; what was read is trimmed away.
+
+    The link must be used by nobody else: a blocking read holds up what is queued behind it.
+    """
+
+    def __init__(self, link: Link, key: str) -> None:
+        """Read ``key`` from its beginning."""
+        self._link = link
+        self._key = key
+        self._last = "0-0"
+
+    async def read(self) -> list[list[bytes]]:
+        """Wait for entries and return their flat field lists; empty after a while without any."""
+        if self._last != "0-0":
+            stamp, _, number = self._last.partition("-")
+            trimmed = self._link.send("XTRIM", self._key, "MINID", f"{stamp}-{int(number) + 1}")
+            trimmed.add_done_callback(_forget)
+        reply = await self._link.send(
+            "XREAD", "COUNT", AT_ONCE, "BLOCK", BLOCK_MS, "STREAMS", self._key, self._last
+        )
+        if not reply:
+            return []
+        entries = reply[0][1]
+        self._last = entries[-1][0].decode()
+        return [fields for _, fields in entries]
+
+
+def _forget(future: "asyncio.Future[Reply]") -> None:
+    """Take note of a reply nobody waits for; a lost link shows at the read beside it."""
+    if not future.cancelled():
+        future.exception()
+
+
+class RedisStreams:
+    """The transport of one instance."""
+
+    def __init__(self, writing: Link, reading: Link, instance: str) -> None:
+        """Write over one link (shared), read over another (its own)."""
+        self._writing = writing
+        self._inbox = names.inbox(instance)
+        self._reader = StreamReader(reading, self._inbox)
+
+    async def open(self) -> None:
+        """Make the inbox: writers never do, so that none is left behind for a dead instance."""
+        await self._writing.send("XADD", self._inbox, "*", "opened", "1")
+
+    def send(self, instance: str, header: Header, payload: bytes) -> "asyncio.Future[Reply]":
+        """Append a message to an instance's inbox, if that is still there."""
+        return self._writing.send(
+            "XADD", names.inbox(instance), "NOMKSTREAM", "*", "h", codec.encode(header), "p", payload
+        )
+
+    async def receive(self) -> list[Message]:
+        """Wait for messages and return them, oldest first."""
+        messages: list[Message] = []
+        for fields in await self._reader.read():
+            if fields[0] != b"h":
+                continue
+            try:
+                messages.append((codec.decode(Header, fields[1]), fields[3]))
+            except DecodeError:
+                log.exception("dropped a message that this version cannot read")
+        return messages
+
+    async def close(self) -> None:
+        """Do nothing: the links belong to whoever made them."""

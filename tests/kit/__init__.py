@@ -1,0 +1,1 @@
+"""What tests share: real servers, builders and waiting. No test lives here."""
