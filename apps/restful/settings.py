@@ -52,7 +52,14 @@ class RestfulSettings:
             )
         if not 0 <= self.port <= 65535:
             raise SettingsError("RESTFUL_PORT must be between 0 and 65535")
-        for name in ("max_body", "max_upload", "redis_patience", "start_timeout", "stop_grace", "ttl"):
+        for name in (
+            "max_body",
+            "max_upload",
+            "redis_patience",
+            "start_timeout",
+            "stop_grace",
+            "ttl",
+        ):
             if getattr(self, name) <= 0:
                 raise SettingsError(f"RESTFUL_{name.upper()} must be greater than 0")
         if self.max_wait < 0:

@@ -278,7 +278,9 @@ class SessionStore:
             entries += _entries(entry_id.decode(), [word.decode() for word in flat])
         if not after:
             return entries
-        return [e for e in entries if not e.id.startswith(stream_id + ".") or _index(e) > int(index)]
+        return [
+            e for e in entries if not e.id.startswith(stream_id + ".") or _index(e) > int(index)
+        ]
 
     async def queue(self, session: str) -> tuple[int, int, int]:
         """Return (sessions before this one or -1 when it is not pending, pending, queuing)."""
@@ -316,9 +318,7 @@ class SessionStore:
             0,
             limit,
         )
-        return [
-            (sid.decode(), int(float(at))) for sid, at in zip(raw[::2], raw[1::2], strict=True)
-        ]
+        return [(sid.decode(), int(float(at))) for sid, at in zip(raw[::2], raw[1::2], strict=True)]
 
     async def heads(self, sessions: Sequence[str]) -> list[Head]:
         """Return the heads of these sessions, in order, without those that are forgotten."""

@@ -1,11 +1,11 @@
 """Request bodies: bounded, strictly JSON, checked once.
 
 JSON is taken strictly because two parsers that read one body differently are how checks are
-walked round: no NaN, no invalid UTF-8, no duplicate members, no nesting that cannot be written back.
+walked round: no NaN, no invalid UTF-8, no duplicate members, no nesting that cannot be written
+back.
 """
 
-import hashlib
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -21,7 +21,7 @@ from apps.restful.service.errors import (
 
 M = TypeVar("M", bound=BaseModel)
 
-MAX_KEY: Final = 255
+_JSON: Final = ("application/json", "")
 
 
 async def read_bytes(request: Request, *, limit: int) -> bytes:
@@ -32,13 +32,7 @@ async def read_bytes(request: Request, *, limit: int) -> bytes:
     """
     said = request.headers.get("content-length", "")
     if said.isdecimal() and int(said) > limit:
-        raise TooLargeError.because(f"the body may have at most {limit} bytes")
-    message = await request.receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body", False) and message["type"] == "http.request":
-        return body if len(body) <= limit else _too_large(limit)
-    pieces, size = [body], len(body)
-    request._receive = _chain(message, request.receive)  # noqa: SLF001 - see below
+        _too_large(limit)
     pieces, size = [], 0
     async for piece in request.stream():
         size += len(piece)
@@ -46,3 +40,66 @@ async def read_bytes(request: Request, *, limit: int) -> bytes:
             _too_large(limit)
         pieces.append(piece)
     return b"".join(pieces)
+
+
+async def read_json(request: Request, *, limit: int) -> tuple[Any, bytes]:
+    """Return the JSON value in the body, and the body.
+
+    Raises:
+        MediaTypeError: It is said to be something else.
+        TooLargeError: See ``read_bytes``.
+        MalformedError: It is no JSON, or only a lenient reader would take it.
+    """
+    kind = request.headers.get("content-type", "")
+    if kind not in _JSON:
+        kind = kind.partition(";")[0].strip().lower()
+        if kind not in _JSON and not kind.endswith("+json"):
+            raise MediaTypeError.because(
+                f"this route reads application/json, not {kind[:80]}", loc="/header/Content-Type"
+            )
+    raw = await read_bytes(request, limit=limit)
+    return parse(raw), raw
+
+
+def parse(raw: bytes) -> Any:
+    """Return the JSON value in ``raw``.
+
+    Raises:
+        MalformedError: See the module.
+    """
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as exc:
+        raise MalformedError.because(f"the body is no JSON: {exc}") from exc
+    try:
+        plain = orjson.dumps(value)
+    except (TypeError, orjson.JSONEncodeError) as exc:
+        raise MalformedError.because(f"the body cannot be taken: {exc}") from exc
+    # Members that stand twice are gone from `plain`, and with each of them a colon.
+    if _colons(raw) != _colons(plain):
+        raise MalformedError.because("an object in the body has two members of one name")
+    return value
+
+
+def validate(model: type[M], value: Any) -> M:
+    """Return the body as a model.
+
+    Raises:
+        InvalidError: Its shape is wrong; every fault is named.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as exc:
+        found = exc.errors(include_url=False, include_context=False, include_input=False)
+        raise InvalidError(from_pydantic(found)) from exc
+
+
+def _colons(raw: bytes) -> int:
+    """Count the colons outside strings: one a member."""
+    if b"\\" in raw:
+        raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return sum([part.count(b":") for part in raw.split(b'"')[::2]])
+
+
+def _too_large(limit: int) -> NoReturn:
+    raise TooLargeError.because(f"the body may have at most {limit} bytes")

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -56,7 +57,15 @@ _WORDS: Final = {
 }
 
 
-def documented(*codes: int) -> dict[int | str, dict[str, Any]]:
+Documents = dict[int | str, dict[str, Any]]
+
+
+def document(model: type[BaseModel], *, code: int = 200, says: str = "") -> Documents:
+    """Return an answer as OpenAPI wants it."""
+    return {code: {"model": model, "description": says or HTTPStatus(code).phrase}}
+
+
+def documented(*codes: int) -> Documents:
     """Return these refusals as OpenAPI wants them."""
     return {code: {"model": ErrorEnvelope, "description": _WORDS[code]} for code in codes}
 

@@ -66,7 +66,8 @@ class _Common(_In):
     retry: Retry = Retry()
     labels: Annotated[
         dict[
-            Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=256)]
+            Annotated[str, Field(min_length=1, max_length=64)],
+            Annotated[str, Field(max_length=256)],
         ],
         Field(max_length=64),
     ] = {}

@@ -57,9 +57,7 @@ async def look(
     until = loop.time() + wait
     while True:
         rung = bell is not None and await bell.wait(until - loop.time())
-        status, fault, results = await parts.store.outcome(
-            session, channels, limit=RESULTS_AT_ONCE
-        )
+        status, fault, results = await parts.store.outcome(session, channels, limit=RESULTS_AT_ONCE)
         if status in TERMINAL or not rung or parts.pokes.closing:
             break
     queue = Queue(*await parts.store.queue(session)) if status == "pending" else None

@@ -1,7 +1,7 @@
 """A session's history as it happens: what was, then what comes, without a gap."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final
 
 from apps.restful.service.parts import Parts
@@ -32,7 +32,7 @@ async def has_more(parts: Parts, session: str, *, after: str) -> bool:
 
 async def follow(
     parts: Parts, session: str, *, after: str, alive_every: float
-) -> AsyncIterator[Entry | None]:
+) -> AsyncGenerator[Entry | None, None]:
     """Yield the events behind ``after`` up to the last status; None where nothing came for long.
 
     It ends early when the process is about to stop: the client comes back with the last id.

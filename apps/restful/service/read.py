@@ -165,9 +165,7 @@ async def read_results(
     )
     if any(item.blob for item in items):
         items = (await asyncio.to_thread(load_inline, parts.blobs, {channel: items}))[channel]
-    return Results(
-        type=record.plan.channels[channel].type, after=after, items=items, count=count
-    )
+    return Results(type=record.plan.channels[channel].type, after=after, items=items, count=count)
 
 
 async def read_blob(parts: Parts, session: str, channel: str, index: int) -> Blob:

@@ -158,9 +158,7 @@ def _new_id(parts: Parts, order: Order) -> str:
     )
 
 
-async def _checked(
-    parts: Parts, order: Order, session: str
-) -> tuple[Plan, start_data.Start, int]:
+async def _checked(parts: Parts, order: Order, session: str) -> tuple[Plan, start_data.Start, int]:
     """Return the plan, its start data, and the version of the specs it was checked against."""
     faults: Sequence[Fault] = ()
     for _ in range(_TRIES):

@@ -80,6 +80,7 @@ class Pokes:
         self._bells: dict[str, list[Bell]] = {}
         self._link: Link | None = None
         self._marked = asyncio.Event()
+        self._synced = asyncio.Event()
         self._syncing: asyncio.Task[None] | None = None
 
     @property
@@ -142,8 +143,7 @@ class Pokes:
         """Return once pokes arrive; from then on ``on_connect`` uses this link."""
         self._link = link
         self._restart_sync(link)
-        if self._syncing is not None:
-            await self._syncing
+        await self._synced.wait()
 
     async def stop(self) -> None:
         """End what ``on_connect`` began."""
@@ -170,6 +170,7 @@ class Pokes:
                 await asyncio.sleep(delay)
                 continue
             break
+        self._synced.set()
         self.ring_all()
 
 

@@ -62,7 +62,9 @@ class FileType:
             name = Path(meta.name).name or "file"
             path = message.scratch() / f"{len(list(message.scratch().iterdir()))}-{name}"
             path.write_bytes(message.payload)
-        return File(path, name=meta.name or path.name, content_type=meta.content_type, meta=meta.facts)
+        return File(
+            path, name=meta.name or path.name, content_type=meta.content_type, meta=meta.facts
+        )
 
 
 register(names.FILE, FileType())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Array = NDArray[np.generic]
+    Array = NDArray[np.uint8]
 
 _RAW: Final = "application/x-raw-image"
 _SUFFIX: Final = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
@@ -55,7 +55,7 @@ class Image:
 
             if hasattr(source, "convert") and source.mode not in {"L", "RGB", "RGBA"}:
                 source = source.convert("RGB")
-            self._array = np.asarray(source)
+            self._array = np.asarray(source, np.uint8)
         else:
             raise DataTypeError(
                 f"an image is an array, a PIL image or encoded bytes, not {type(source).__name__}"
@@ -94,18 +94,19 @@ def _decode(data: bytes) -> "Array":
     found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     if found is None:
         raise DataTypeError("the image cannot be decoded")
-    return found
+    return np.asarray(found, np.uint8)
 
 
 def _encode(array: "Array", content_type: str) -> bytes:
     import cv2
+    import numpy as np
 
     suffix = _SUFFIX.get(content_type)
     if suffix is None:
         raise DataTypeError(f"cannot write {content_type!r}; known: {', '.join(_SUFFIX)}")
     if array.ndim == 3:
         code = cv2.COLOR_RGBA2BGRA if array.shape[2] == 4 else cv2.COLOR_RGB2BGR
-        array = cv2.cvtColor(array, code)
+        array = np.asarray(cv2.cvtColor(array, code), np.uint8)
     fast = [cv2.IMWRITE_PNG_COMPRESSION, 1] if suffix == ".png" else []
     done, encoded = cv2.imencode(suffix, array, fast)
     if not done:
@@ -123,9 +124,7 @@ class ImageType:
             data = image.bytes
             return Encoded(data, Meta(content_type=image.content_type, facts=image.meta))
         array = image.array
-        meta = Meta(
-            content_type=_RAW, shape=array.shape, dtype=str(array.dtype), facts=image.meta
-        )
+        meta = Meta(content_type=_RAW, shape=array.shape, dtype=str(array.dtype), facts=image.meta)
         return Encoded(array.tobytes(), meta)
 
     def decode(self, message: Incoming) -> Image:

@@ -15,7 +15,6 @@ What is promised:
 """
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 import socket
@@ -39,6 +38,8 @@ log = logging.getLogger(__name__)
 
 Arg = str | bytes | int | float
 Reply = Any  # RESP has no narrower type: int, bytes, None, or lists of these
+
+_pack: Callable[[tuple[Arg, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]  # its stub means a tuple of one
 
 _REFUSALS: Final = ("OOM", "READONLY", "MISCONF", "LOADING", "MASTERDOWN", "NOREPLICAS")
 _CONNECT_SECONDS: Final = 5.0  # one try
@@ -186,6 +187,7 @@ class Link:
         if self._transport:
             self._flush()
             transport = self._transport
+            self._gone.clear()
             transport.close()
             try:
                 await asyncio.wait_for(self._gone.wait(), _CLOSE_SECONDS)
@@ -201,7 +203,7 @@ class Link:
         if self._closed or self._away:
             future.set_exception(StoreAwayError(f"no connection to Redis at {self.address}"))
             return future
-        self._push(hiredis.pack_command(args), future)
+        self._push(_pack(args), future)
         return future
 
     def run(self, script: str, *args: Arg) -> "asyncio.Future[Reply]":
@@ -300,8 +302,6 @@ class Link:
             self._wire = wire
             try:
                 await self._shake_hands(transport)
-                if transport.is_closing():  # lost after the last reply; nobody will tell us again
-                    raise ConnectionResetError("closed after logging in")
             except BaseException:
                 self._wire = None
                 transport.abort()
@@ -311,7 +311,7 @@ class Link:
         self._unsent.extend(packed for packed, _ in self._waiting)
         self._flush()
         if self._subscription:
-            transport.write(hiredis.pack_command(("SUBSCRIBE", *self._subscription.channels)))
+            transport.write(_pack(("SUBSCRIBE", *self._subscription.channels)))
         self._arm_watch()
 
     async def _shake_hands(self, transport: asyncio.Transport) -> None:
@@ -320,12 +320,14 @@ class Link:
         replies: list[asyncio.Future[Reply]] = [self._loop.create_future() for _ in commands]
         self._shaking = deque(replies)
         try:
-            transport.write(b"".join(map(hiredis.pack_command, commands)))
+            transport.write(b"".join(map(_pack, commands)))
             await asyncio.gather(*replies)
         finally:
             self._shaking = None
             for reply in replies:
                 reply.cancel()
+        if transport.is_closing():  # lost after the last reply: on_lost took it for a failed login
+            raise ConnectionResetError("closed after logging in")
 
     async def _make_transport(self, wire: _Wire) -> asyncio.Transport:
         address = self.address
@@ -347,7 +349,9 @@ class Link:
         address = self.address
         commands: list[tuple[Arg, ...]] = []
         if address.password:
-            login = (address.username, address.password) if address.username else (address.password,)
+            login = (
+                (address.username, address.password) if address.username else (address.password,)
+            )
             commands.append(("AUTH", *login))
         if address.db:
             commands.append(("SELECT", address.db))
@@ -358,7 +362,7 @@ class Link:
     def _arm_watch(self) -> None:
         if self._watch:
             self._watch.cancel()
-        self._watch = self._loop.call_later(1.0, self._on_watch)
+        self._watch = self._loop.call_later(min(1.0, self._reply_timeout / 3), self._on_watch)
 
     def _on_watch(self) -> None:
         silent = self._loop.time() - self._heard_at
@@ -369,7 +373,7 @@ class Link:
             self._transport.abort()
             return
         if self._subscription and not self._waiting and silent > self._reply_timeout / 2:
-            self._push(hiredis.pack_command(("PING",)), None)
+            self._push(_pack(("PING",)), None)
         self._arm_watch()
 
     def _fail_waiting(self, why: str) -> None:

@@ -10,6 +10,7 @@ a session whose engines are picked runs to its end with nobody watching.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -19,6 +20,9 @@ from blueengine.kit.redis_link import Script
 from blueengine.wire import lifecycle, names
 
 _INCLUDE: Final = re.compile(r"^-- include: (.+)$", re.MULTILINE)
+_FUNCTION: Final = re.compile(
+    r"^local function (\w+)\((?:[^\n]* end\n|[^\n]*\n.*?^end\n)", re.MULTILINE | re.DOTALL
+)
 _NAME: Final = re.compile(r"\bK\.(\w+)\(([^()]*)\)")
 
 
@@ -42,9 +46,26 @@ def _spell(name: re.Match[str]) -> str:
     return "(" + repr(first) + "".join(f" .. {value} .. {text!r}" for value, text in pairs) + ")"
 
 
+def _needed(text: str) -> str:
+    """Return a script without the included functions it never comes to.
+
+    Redis makes every function of a script anew at each call, needed or not.
+    """
+    while True:
+        words = Counter(re.findall(r"\w+", re.sub(r"--.*", "", text)))
+        unused = [f for f in _FUNCTION.finditer(text) if words[f[1]] == 1]
+        if not unused:
+            return text
+        for function in reversed(unused):
+            text = text[: function.start()] + text[function.end() :]
+
+
 def render(text: str) -> str:
     """Return a script with its key names spelled out and the status tables it mentions before it."""
-    tables = [f"local {n} = {value!r}" for n, value in _TABLES.items() if re.search(rf"\b{n}\b", text)]
+    text = _needed(text)
+    tables = [
+        f"local {n} = {value!r}" for n, value in _TABLES.items() if re.search(rf"\b{n}\b", text)
+    ]
     return "\n".join([*tables, _NAME.sub(_spell, text)])
 
 

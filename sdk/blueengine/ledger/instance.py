@@ -5,7 +5,7 @@ Each returns a future, so that reports of many sessions share one round trip.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -22,6 +22,10 @@ _json = msgspec.json.Encoder()
 
 Part = tuple[str, int, str]
 """(session, attempt, node)."""
+
+
+Results = tuple[str, int, Sequence[bytes]]
+"""(channel, sequence number of the first message, encoded ``Stored`` items)."""
 
 
 class InstanceLedger:
@@ -77,10 +81,36 @@ class InstanceLedger:
         return self._link.run("notice", *part, kind, body)
 
     def close(
-        self, part: Part, outcome: Outcome, fault: Fault | None, tally: Tally, *, again: bool = False
+        self,
+        part: Part,
+        outcome: Outcome,
+        fault: Fault | None,
+        tally: Tally,
+        *,
+        again: bool = False,
+        results: Iterable[Results] = (),
     ) -> "asyncio.Future[Reply]":
-        """End this part and give its slot back; ``again``: another attempt may help."""
+        """End this part and give its slot back.
+
+        Args:
+            part: Which one.
+            outcome: How it ended.
+            fault: Why it failed.
+            tally: What it did.
+            again: Another attempt may help.
+            results: Its last messages of stored channels, kept in the same step.
+        """
         why: Arg = _json.encode(fault) if fault else b""
+        last: list[Arg] = []
+        for channel, first, items in results:
+            last += [channel, first, len(items), *items]
         return self._link.run(
-            "close", *part, self._instance, outcome.value, why, _json.encode(tally), "1" if again else ""
+            "close",
+            *part,
+            self._instance,
+            outcome.value,
+            why,
+            _json.encode(tally),
+            "1" if again else "",
+            *last,
         )

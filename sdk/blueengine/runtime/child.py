@@ -8,7 +8,7 @@ import ctypes
 import inspect
 import logging
 import os
-import pickle  # noqa: TID251, S403 - objects between steps of one engine, never over a channel
+import pickle  # noqa: TID251 - objects between steps of one engine, never over a channel
 import runpy
 import signal
 import socket
@@ -68,7 +68,9 @@ class Worker:
         self._init_data: Any = None
         self._loop: AbstractEventLoop | None = None
         self._input_types = {name: base.get(kind) for name, kind in engine.settings.inputs.items()}
-        self._output_types = {name: base.get(kind) for name, kind in engine.settings.outputs.items()}
+        self._output_types = {
+            name: base.get(kind) for name, kind in engine.settings.outputs.items()
+        }
 
     def run(self) -> int:
         """Work until told to quit; the process's exit code."""

@@ -1,6 +1,7 @@
-"""How an engine is declared: BlueEngine, its steps, and the checks on both. Declaring does nothing
-but collect; ``start`` turns the process into an engine instance (or, in a worker process, into a
-worker).
+"""How an engine is declared: BlueEngine, its steps, and the checks on both.
+
+Declaring does nothing but collect; ``start`` turns the process into an engine instance (or, in a
+worker process, into a worker).
 """
 
 import inspect
@@ -52,7 +53,11 @@ class BlueEngine:
             SettingsError: The settings are missing or wrong; one line says which.
         """
         # the settings are read here, so that a wrong engine.yml is found before anything runs
-        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cpus = (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )
         if isinstance(config, Mapping):
             self.settings = EngineSettings.parse(config, os.environ, cpus=cpus, source="config")
         else:
@@ -65,7 +70,7 @@ class BlueEngine:
         """The steps added so far, in order."""
         return tuple(self._steps)
 
-    def add_step(
+    def add_step(  # noqa: PLR0917 - the five functions come in the order of a session's life
         self,
         name: str,
         init_func: Function | None = None,
@@ -204,5 +209,7 @@ def _names(names: Iterable[str]) -> tuple[str, ...]:
 def _beside_caller() -> Path:
     file = sys._getframe(2).f_globals.get("__file__")  # noqa: SLF001 - whose engine.yml is wanted
     if not file:
-        raise DeclarationError("name the engine.yml: BlueEngine(config=…) (there is no calling file)")
+        raise DeclarationError(
+            "name the engine.yml: BlueEngine(config=…) (there is no calling file)"
+        )
     return Path(file).resolve().parent / "configs" / "engine.yml"

@@ -1,5 +1,7 @@
-"""The parent process of an engine instance: commands and messages in, calls to the workers, outputs
-and reports out. It runs no code of the author.
+"""The parent process of an engine instance.
+
+Commands and messages in, calls to the workers; their outputs and reports out. It runs no code of
+the author.
 
 Caller of everything here: the one event loop. What is sent to Redis is pipelined in the order of
 the calls, so a part's outputs always arrive before its end.
@@ -11,7 +13,6 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +33,6 @@ from blueengine.runtime.part import (
     Message,
     Output,
     Part,
-    Route,
     State,
     StepRun,
 )
@@ -52,6 +52,8 @@ REFUSALS: Final = 3
 """After so many refusals a session fails."""
 CREDIT_MESSAGES: Final = WINDOW_MESSAGES // 4
 CREDIT_BYTES: Final = WINDOW_BYTES // 4
+EARLY_SECONDS: Final = 2.0
+"""How long a message waits for the Start of its session. Start was written before it."""
 FORWARDED: Final = 64
 """Calls that may wait for a step before the step that forwards to it must wait."""
 
@@ -87,11 +89,10 @@ class Host:
         self._blobs = blobs
         self._heartbeat_seconds = heartbeat_seconds
         self._steps: tuple[Step, ...] = engine.steps
-        self._starts = any(step.start_func for step in self._steps)
         self._pools = [self._make_pool(step) for step in self._steps]
         self._parts: dict[int, Part] = {}
         self._by_node: dict[tuple[str, str], Part] = {}
-        self._plans: dict[bytes, Plan] = {}
+        self._early: dict[tuple[str, str], list[tuple[Header, bytes]]] = {}
         self._next_no = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
@@ -117,6 +118,8 @@ class Host:
         """Advertise this instance."""
         await self._transport.open()
         record = {"host": os.uname().nodename, "pid": str(os.getpid())}
+        if not any(step.start_func for step in self._steps):
+            record["eager"] = "1"  # nothing to prepare: ready for any session by being here
         await self._ledger.attend(self._engine.settings.spec, record)
 
     async def serve(self) -> None:
@@ -130,7 +133,7 @@ class Host:
                 group.create_task(self._beat(), name="heartbeat")
                 group.create_task(self._take_commands(), name="commands")
                 group.create_task(self._take_messages(), name="messages")
-        except* Exception as ended:
+        except* Exception as ended:  # noqa: BLE001 - passed on as it is
             raise ended.exceptions[0] from None  # the first is the reason; the others followed
 
     async def drain(self) -> None:
@@ -222,7 +225,7 @@ class Host:
             self._end(known, Outcome.STOPPED, None)
         self._next_no += 1
         no = self._next_no
-        part = Part(no, start, codec.decode(Plan, start.plan), self._folder / str(no))
+        part = Part(no, start, codec.decode(Plan, start.plan), f"{self._folder}/{no}")
         self._flags.clear(no)
         self._parts[no] = part
         self._by_node[start.session, start.node] = part
@@ -232,7 +235,7 @@ class Host:
             start.node,
             self._engine.settings.id,
             part.plan.labels,
-            str(part.folder),
+            part.folder,
             f"{self._blobs.root}/{_outbox(part)}" if self._blobs else "",
             tuple(port for port, output in part.outputs.items() if output.stored),
         )
@@ -244,21 +247,19 @@ class Host:
             worker.send(begin)
             if step.start_func is not None:
                 part.unbegun += 1
-        if part.unbegun == 0:
-            self._accept(part)
+        if start.go or part.unbegun == 0:
+            # without start functions there is nothing to report: the platform took it for granted
+            part.state = State.READY
+        if start.go:
+            self._release(part)
+        for header, payload in self._early.pop((start.session, start.node), ()):
+            self._on_message(header, payload)
 
     def _is_linked(self, part: Part, name: str) -> bool:
         return name == FORWARD or name in part.node.reads
 
     def _accept(self, part: Part) -> None:
         part.state = State.READY
-        answer = self._ledger.ready(part.key)
-        if len(part.plan.nodes) == 1:
-            # nobody else to wait for: the answer can only be "go" (or the session is over, and
-            # then whatever this part still reports is dropped)
-            self._report(answer)
-            self._release(part)
-            return
 
         def on_answer(future: "asyncio.Future[Reply]") -> None:
             if future.cancelled() or future.exception():
@@ -268,7 +269,7 @@ class Host:
             elif future.result() == b"stale":
                 self._drop(part)
 
-        answer.add_done_callback(on_answer)
+        self._ledger.ready(part.key).add_done_callback(on_answer)
 
     def _release(self, part: Part) -> None:
         if part.state is not State.READY:
@@ -279,7 +280,9 @@ class Host:
             for feed in codec.decode(StartData, part.start.start_data).feeds:
                 seq = seqs.get(feed.channel, 0)
                 seqs[feed.channel] = seq + 1
-                self._arrive(part, feed.channel, CLIENT, seq, Kind.DATA, feed.payload, feed.meta, feed.blob)
+                self._arrive(
+                    part, feed.channel, CLIENT, seq, Kind.DATA, feed.payload, feed.meta, feed.blob
+                )
         for channel in part.ports:
             if (channel, CLIENT) in part.sources:
                 seq = seqs.get(channel, 0)
@@ -300,21 +303,49 @@ class Host:
                 await asyncio.sleep(1)
                 continue
             for header, payload in messages:
-                part = self._by_node.get((header.session, header.node))
-                if part is None or part.start.attempt != header.attempt or not part.live:
-                    if header.blob and self._blobs:
-                        self._blobs.remove(header.blob)
-                    continue
-                if part.state is State.READY:
-                    self._release(part)  # a writer was told to Go, so all are ready
-                self._arrive(
-                    part, header.channel, header.sender, header.seq, header.kind, payload,
-                    header.meta, header.blob,
-                )  # fmt: skip
-                if header.kind is Kind.END:
-                    self._look_for_end(part)
+                self._on_message(header, payload)
 
-    def _arrive(
+    def _on_message(self, header: Header, payload: bytes) -> None:
+        part = self._by_node.get((header.session, header.node))
+        if part is None or part.start.attempt < header.attempt:
+            self._keep_early(header, payload)
+            return
+        if part.start.attempt != header.attempt or not part.live:
+            self._discard(header)
+            return
+        if part.state is State.READY:
+            self._release(part)  # a writer was told to Go, so all are ready
+        self._arrive(
+            part,
+            header.channel,
+            header.sender,
+            header.seq,
+            header.kind,
+            payload,
+            header.meta,
+            header.blob,
+        )
+        if header.kind is Kind.END:
+            self._look_for_end(part)
+
+    def _keep_early(self, header: Header, payload: bytes) -> None:
+        """Keep a message for a while: its Start may be on its way on the other stream."""
+        waiting = self._early.setdefault((header.session, header.node), [])
+        waiting.append((header, payload))
+        if len(waiting) == 1:
+            loop = asyncio.get_running_loop()
+            loop.call_later(EARLY_SECONDS, self._drop_early, header.session, header.node)
+
+    def _drop_early(self, session: str, node: str) -> None:
+        for header, _ in self._early.pop((session, node), ()):
+            self._discard(header)
+
+    def _discard(self, header: Header) -> None:
+        """Let go of a message of a part that is over."""
+        if header.blob and self._blobs:
+            self._blobs.remove(header.blob)
+
+    def _arrive(  # noqa: PLR0917 - the fields of a message, not packed again for a call
         self,
         part: Part,
         channel: str,
@@ -372,6 +403,9 @@ class Host:
             run.in_flight.append(call)
             items = tuple(message.item for message in call.messages)
             worker.call(frames.Work(part.no, items), call.size)
+        if run.queue and not run.hungry and part.state is State.RUNNING:
+            run.hungry = True
+            worker.hungry.append((part, run))
         if run.index and len(run.queue) < FORWARDED // 2 and not part.blocked:
             part.steps[run.index - 1].worker.resume()
 
@@ -476,7 +510,15 @@ class Host:
                 blob = f"{node_prefix(session, attempt, route.node)}/{name}"
                 self._link_blob(frame.file, blob)
             header = Header(
-                session, attempt, route.node, node, output.channel, route.seq, Kind.DATA, frame.meta, blob
+                session,
+                attempt,
+                route.node,
+                node,
+                output.channel,
+                route.seq,
+                Kind.DATA,
+                frame.meta,
+                blob,
             )
             route.seq += 1
             route.messages += 1
@@ -488,12 +530,19 @@ class Host:
                 blob = result_ref(session, output.channel, f"{attempt}-{node}-{output.stored_seq}")
                 self._link_blob(frame.file, blob)
             item = Stored(output.type, frame.payload, frame.meta, blob, frame.size)
-            self._report(
-                self._ledger.output(part.key, output.channel, output.stored_seq, [codec.encode(item)])
-            )
+            output.unsaved.append(codec.encode(item))
             output.stored_seq += 1
+            if not part.unsaved:
+                part.unsaved = True
+                asyncio.get_running_loop().call_soon(self._save, part)
         if frame.file:
             Path(frame.file).unlink(missing_ok=True)
+
+    def _save(self, part: Part) -> None:
+        """Store the results of this turn of the loop; an end in the same turn takes them along."""
+        part.unsaved = False
+        for channel, first, items in part.take_unsaved():
+            self._report(self._ledger.output(part.key, channel, first, items))
 
     def _link_blob(self, file: str, ref: str) -> None:
         if self._blobs is not None:
@@ -528,7 +577,7 @@ class Host:
         worker.answered()
         run = next((r for r in part.steps if r.worker is worker), None) if part else None
         if part is None or run is None or not run.in_flight:
-            self._feed_others(worker, part)
+            self._feed_next(worker)
             return
         call = run.in_flight.popleft()
         counts = part.counts
@@ -544,20 +593,15 @@ class Host:
             if frame.error:
                 self._fail(part, frame.code, frame.error, frame.traceback)
             else:
-                self._feed(part, run)
                 self._look_for_end(part)
-        self._feed_others(worker, part)
+        self._feed_next(worker)
 
-    def _feed_others(self, worker: WorkerProcess, part: Part | None) -> None:
-        """Use the room that a call made in its worker for the other sessions there."""
-        if len(worker.sessions) <= (1 if part else 0):
-            return
-        for no in worker.sessions:
-            other = self._parts.get(no)
-            if other is not None and other is not part and other.state is State.RUNNING:
-                for run in other.steps:
-                    if run.worker is worker and run.queue:
-                        self._feed(other, run)
+    def _feed_next(self, worker: WorkerProcess) -> None:
+        """Use the room that an answered call made for whoever waits for it longest."""
+        while worker.hungry and worker.has_room:
+            part, run = worker.hungry.popleft()
+            run.hungry = False
+            self._feed(part, run)
 
     # -- the end of a part ------------------------------------------------------------------------
 
@@ -578,7 +622,9 @@ class Host:
                 return
         self._end(part, Outcome.FINISHED, None)
 
-    def _fail(self, part: Part, code: str, message: str, trace: str = "", *, again: bool = False) -> None:
+    def _fail(
+        self, part: Part, code: str, message: str, trace: str = "", *, again: bool = False
+    ) -> None:
         if part.live:
             log.warning("session %s failed here: %s", part.start.session, message)
             self._end(part, Outcome.FAILED, self._fault(part, code, message, trace), again=again)
@@ -593,7 +639,9 @@ class Host:
             traceback=trace,
         )
 
-    def _end(self, part: Part, outcome: Outcome, fault: Fault | None, *, again: bool = False) -> None:
+    def _end(
+        self, part: Part, outcome: Outcome, fault: Fault | None, *, again: bool = False
+    ) -> None:
         """Decide how the part ends, once; then let the workers clean up, and report."""
         if not part.live:
             return
@@ -615,7 +663,9 @@ class Host:
             run.worker.resume()
             run.worker.send(frames.Leave(part.no))
         part.on_ended = lambda: self._report(
-            self._ledger.close(part.key, outcome, fault, part.tally(), again=again)
+            self._ledger.close(
+                part.key, outcome, fault, part.tally(), again=again, results=part.take_unsaved()
+            )
         )
         part.unleft = sum(step.stop_func is not None for step in self._steps)
         if busy:
@@ -641,7 +691,11 @@ class Host:
         self._leave_when_idle(part)
 
     def _leave_when_idle(self, part: Part) -> None:
-        if part.state is State.ENDING and part.unleft <= 0 and not any(r.in_flight for r in part.steps):
+        if (
+            part.state is State.ENDING
+            and part.unleft <= 0
+            and not any(r.in_flight for r in part.steps)
+        ):
             part.on_ended()
             self._drop(part)
 
@@ -659,7 +713,7 @@ class Host:
             del self._by_node[part.start.session, part.start.node]
         for run in part.steps:
             run.worker.sessions.discard(part.no)
-        if part.folder.exists():
+        if os.path.exists(part.folder):  # noqa: PTH110 - a third of the cost, for every session
             shutil.rmtree(part.folder, ignore_errors=True)
         if self._blobs is not None and part.files_came:
             self._blobs.remove_below(node_prefix(*part.key))
@@ -669,7 +723,9 @@ class Host:
             self._empty.set()
 
     def _on_worker_lost(self, worker: WorkerProcess, how: str) -> None:
-        pool = next(p for p, step in zip(self._pools, self._steps, strict=True) if step.name == worker.step)
+        pool = next(
+            p for p, step in zip(self._pools, self._steps, strict=True) if step.name == worker.step
+        )
         pool.drop(worker)
         if not worker.inited.done():
             worker.inited.set_exception(RuntimeError(f"a worker of step {worker.step!r} {how}"))
@@ -680,7 +736,9 @@ class Host:
             for run in part.steps:
                 if run.worker is worker:
                     run.in_flight.clear()
-            self._fail(part, "worker-crashed", f"a worker of step {worker.step!r} {how}", again=True)
+            self._fail(
+                part, "worker-crashed", f"a worker of step {worker.step!r} {how}", again=True
+            )
             part.unleft = 0  # it answers no Leave any more
             self._leave_when_idle(part)
         pool.fill()

@@ -104,7 +104,9 @@ async def _live(
                 link=shared,
                 commands=StreamReader(commands, names.commands(instance)),
                 transport=RedisStreams(shared, inbox, instance),
-                ledger=InstanceLedger(shared, instance, heartbeat_timeout=settings.heartbeat_timeout),
+                ledger=InstanceLedger(
+                    shared, instance, heartbeat_timeout=settings.heartbeat_timeout
+                ),
                 blobs=BlobFolder(Path(settings.blob_dir)) if settings.blob_dir else None,
                 heartbeat_seconds=settings.heartbeat_seconds,
             )

@@ -1,12 +1,12 @@
-"""One session inside one instance: what came in, what is at work, what went out. No I/O here: the
-host carries out what these records say.
+"""One session inside one instance: what came in, what is at work, what went out.
+
+No I/O here: the host carries out what these records say.
 """
 
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from pathlib import Path
 from typing import Final
 
 from blueengine.errors import MessageLostError
@@ -82,7 +82,8 @@ class StepRun:
     join: Join[Message]
     queue: deque[Call] = field(default_factory=deque)
     in_flight: deque[Call] = field(default_factory=deque)
-    ended: bool = False
+    hungry: bool = False
+    """Waits in its worker's line for room."""
 
     @property
     def idle(self) -> bool:
@@ -116,6 +117,8 @@ class Output:
     routes: list[Route]
     stored: bool
     stored_seq: int = 0
+    unsaved: list[bytes] = field(default_factory=list)
+    """Results not yet reported; the last has the number ``stored_seq`` - 1."""
 
 
 @dataclass
@@ -138,7 +141,7 @@ def _nothing() -> None:
 class Part:
     """A session's state in this instance."""
 
-    def __init__(self, no: int, start: Start, plan: Plan, folder: Path) -> None:
+    def __init__(self, no: int, start: Start, plan: Plan, folder: str) -> None:
         """Begin with a Start command; steps are added by the host."""
         self.no = no
         self.start = start
@@ -154,6 +157,8 @@ class Part:
         """Steps whose stop_func is not done."""
         self.blocked: deque[frames.Out] = deque()
         """Written by workers, but a reader's window is closed."""
+        self.unsaved = False
+        """Whether results wait to be reported at the end of this turn of the loop."""
         self.files_came = False
         self.files_went = False
         """Whether there is something of this part in the blob store."""
@@ -209,6 +214,16 @@ class Part:
             source.ended = True
             self.open_sources -= 1
         return source
+
+    def take_unsaved(self) -> list[tuple[str, int, list[bytes]]]:
+        """Return the results not yet reported: (channel, number of the first, items)."""
+        taken = []
+        for output in self.channels.values():
+            if output.unsaved:
+                first = output.stored_seq - len(output.unsaved)
+                taken.append((output.channel, first, output.unsaved))
+                output.unsaved = []
+        return taken
 
     def tally(self) -> Tally:
         """Return what was done so far."""

@@ -12,10 +12,13 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from blueengine.runtime import frames
 from blueengine.runtime.declare import WORKER_VARIABLE
+
+if TYPE_CHECKING:
+    from blueengine.runtime.part import Part, StepRun
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,8 @@ class WorkerProcess(asyncio.Protocol):
         """Hand its frames to ``on_frame``; tell ``on_lost`` when it ends without being told to."""
         self.step = step
         self.sessions: set[int] = set()
+        self.hungry: deque[tuple[Part, StepRun]] = deque()
+        """Those who have calls for it but found no room, longest first."""
         self._sent: deque[int] = deque()
         self._sent_bytes = 0
         """Sizes of the calls sent and not answered; answers come in their order."""
@@ -164,9 +169,7 @@ def _how(code: int) -> str:
 class Pool:
     """The worker processes of one step."""
 
-    def __init__(
-        self, start: Callable[[], WorkerProcess], *, least: int, most: int
-    ) -> None:
+    def __init__(self, start: Callable[[], WorkerProcess], *, least: int, most: int) -> None:
         """Keep ``least`` to ``most`` workers; ``start`` makes one and begins to start it."""
         self._start = start
         self._least = least

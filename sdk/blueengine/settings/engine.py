@@ -69,13 +69,15 @@ class EngineSettings:
         """Return the engine declared in ``raw``; see ``load``."""
         for section, names in raw.items():
             if section not in _KNOWN:
-                raise SettingsError(f"{source}: unknown section {section}; known: {', '.join(_KNOWN)}")
+                raise SettingsError(
+                    f"{source}: unknown section {section}; known: {', '.join(_KNOWN)}"
+                )
             if not isinstance(names, dict):
                 raise SettingsError(f"{source}: {section} must hold names and values")
             if unknown := set(names) - _KNOWN[section]:
                 known = ", ".join(sorted(_KNOWN[section]))
                 raise SettingsError(
-                    f"{source}: unknown {section}.{sorted(unknown)[0]}; known: {known}"
+                    f"{source}: unknown {section}.{min(unknown)}; known: {known}"
                 )
         engine = raw.get("ENGINE") or {}
         if not engine.get("ID"):
@@ -109,7 +111,9 @@ def _ports(raw: Mapping[str, Any], section: str, always: str, source: str) -> di
     declared = raw.get(section) or {}
     names, types = declared.get("NAMES") or [], declared.get("TYPES") or []
     if not isinstance(names, list) or not isinstance(types, list) or len(names) != len(types):
-        raise SettingsError(f"{source}: {section}.NAMES and {section}.TYPES must be lists of one length")
+        raise SettingsError(
+            f"{source}: {section}.NAMES and {section}.TYPES must be lists of one length"
+        )
     ports: dict[str, str] = {}
     for name, kind in zip(names, types, strict=True):
         known = canonical(str(kind))

@@ -69,7 +69,14 @@ class RedisStreams:
     def send(self, instance: str, header: Header, payload: bytes) -> "asyncio.Future[Reply]":
         """Append a message to an instance's inbox, if that is still there."""
         return self._writing.send(
-            "XADD", names.inbox(instance), "NOMKSTREAM", "*", "h", codec.encode(header), "p", payload
+            "XADD",
+            names.inbox(instance),
+            "NOMKSTREAM",
+            "*",
+            "h",
+            codec.encode(header),
+            "p",
+            payload,
         )
 
     async def receive(self) -> list[Message]:

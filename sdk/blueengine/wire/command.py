@@ -22,6 +22,8 @@ class Start(msgspec.Struct, frozen=True):
     """Node -> instance that plays it in this attempt."""
     start_data: bytes
     """Encoded StartData when this node reads a fed channel, else empty. Held until Go."""
+    go: bool = False
+    """Every engine is ready already: the input is released with this."""
 
 
 class Go(msgspec.Struct, frozen=True):
@@ -95,6 +97,7 @@ def from_fields(raw: list[bytes]) -> Command:
                     fields[b"p"],
                     picks_from_text(fields[b"k"].decode()),
                     fields.get(b"d", b""),
+                    fields.get(b"g") == b"1",
                 )
             case b"go":
                 return Go(session, attempt, node)
@@ -111,6 +114,8 @@ def from_fields(raw: list[bytes]) -> Command:
                     int(fields[b"b"]),
                 )
             case kind:
-                raise DecodeError(f"unknown command {kind!r}; is this engine older than the platform?")
+                raise DecodeError(
+                    f"unknown command {kind!r}; is this engine older than the platform?"
+                )
     except (KeyError, ValueError) as exc:
         raise DecodeError(f"malformed command: {exc!r}") from exc

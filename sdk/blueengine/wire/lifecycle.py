@@ -148,4 +148,6 @@ def advance(table: Mapping[S, Mapping[E, S]], status: S, event: E) -> S:
     try:
         return table[status][event]
     except KeyError:
-        raise IllegalTransitionError(f"{event.value!r} is not allowed in {status.value!r}") from None
+        raise IllegalTransitionError(
+            f"{event.value!r} is not allowed in {status.value!r}"
+        ) from None

@@ -1,8 +1,9 @@
 -- close: a node's part has ended; its slot is given back. The last part ends the session, and a
 -- part that failed fails it.
--- include: base session slots ending
+-- include: base session slots ending results
 -- ARGV  1 session  2 attempt  3 node  4 instance  5 "finished" | "failed" | "stopped"
 --       6 fault (JSON) or ""  7 tally (JSON)  8 "1" when another attempt may help (a crash)
+--       then its last results: channel, sequence number of the first, how many, items, …
 -- answer: the session's status | "stale"
 local attempt, node, instance, outcome = tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
 local S, t = load(ARGV[1], node .. ':st', node .. ':in', 'stops', 'limit', 'ttl'), now()
@@ -17,6 +18,12 @@ if S.at == attempt and get(S, node .. ':in') == instance and arrow(SUB_ARROWS, s
     why = fault('out-of-turn', 'the engine ended its part (' .. outcome .. ') while it was ' .. st,
       {engine = engine_of(S, node), node = node, instance = instance})
     outcome = 'failed'
+  end
+  local i = 9
+  while ARGV[i] and not terminal(S) do
+    local count = tonumber(ARGV[i + 2])
+    keep_results(S, t, node, ARGV[i], tonumber(ARGV[i + 1]), i + 3, i + 2 + count)
+    i = i + 3 + count
   end
   if outcome == 'failed' then part_broke(S, t, node, why, ARGV[8] == '1')
   else part_ended(S, t, node, outcome) end

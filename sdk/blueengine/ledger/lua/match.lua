@@ -13,9 +13,10 @@ while done < tonumber(ARGV[2]) and at < 1000 do
     done = done + 1
   else
     local lacking, for_elder = place(S, t)
+    if lacking and not for_elder and missed(S) then lacking, for_elder = place(S, t) end
     if not lacking then placed, done = placed + 1, done + 1
     else
-      if not for_elder then missed(S) end
+      if not for_elder then claim_elder(S) end
       if lacking == engine then at = at + 1  -- it needs more of this engine than there is now
       else
         park(S, lacking)

@@ -19,7 +19,9 @@ local function bury(instance, t, code, message)
     lost[i] = {sid = sid, attempt = tonumber(attempt), node = node, order = order}
   end
   -- those that are queued again may be placed at once: first in order first
-  table.sort(lost, function(a, b) return a.order < b.order end)
+  table.sort(lost, function(a, b)
+    return a.order < b.order or a.order == b.order and a.node < b.node
+  end)
   for _, part in ipairs(lost) do
     local S = load(part.sid)
     if S then

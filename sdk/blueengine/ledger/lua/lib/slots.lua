@@ -91,18 +91,25 @@ local function retire(engine)
   wake(engine)  -- somebody may have waited for an instance that did not refuse it
 end
 
--- missed(S): free slots pass this session by
+-- missed(S): free slots pass this session by; true when that makes it impatient
 local function missed(S)
-  if #nodes(S) == 1 and not S.refusers then return end
-  if S.missed < PATIENCE then
+  if S.missed < PATIENCE and (#nodes(S) > 1 or S.refusers) then
     S.missed = S.missed + 1
     put(S, 'missed', S.missed)
+    if S.missed == PATIENCE then return true end
   end
-  if S.missed < PATIENCE or #S.nodes == 1 then return end
+end
+
+-- claim_elder(S): an impatient session becomes the elder, unless one is that comes before it
+local function claim_elder(S)
+  if S.missed < PATIENCE or #nodes(S) == 1 then return end
   local elder = redis.call('GET', K.elder())
   local E = elder and load(elder)
-  if E and tonumber(E.order) <= tonumber(S.order) then return end
-  if possible(S) then redis.call('SET', K.elder(), S.id) end
+  if E and tonumber(E.order) <= tonumber(S.order) or not possible(S) then return end
+  redis.call('SET', K.elder(), S.id)
+  if E then
+    for _, n in ipairs(nodes(E)) do wake(n.engine) end
+  end
 end
 
 -- behind(S): an engine whose queue holds somebody who comes before this session
@@ -142,14 +149,25 @@ local function place(S, t)
     return lacking, for_elder
   end
   advance(S, 'placed')
-  local text, stamp = {}, num(t)
+  local text, eager, stamp = {}, {}, num(t)
+  S.left, S.unready, S.slots = #S.nodes, 0, S.slots + #S.nodes
   for i, n in ipairs(S.nodes) do
     redis.call('SADD', K.held(picks[i]), slot(S, S.at, n.name))
     text[i] = n.name .. '=' .. picks[i]
-    put(S, n.name .. ':st', 'starting')
+    -- an eager instance has nothing to prepare for a session: it is ready by being in attendance
+    eager[i] = redis.call('HGET', K.instance(picks[i]), 'eager') == '1'
+    if not eager[i] then S.unready = S.unready + 1 end
+  end
+  if S.unready == 0 then
+    advance(S, 'all-ready')
+    put(S, 'ready', stamp)
+  else
+    S.start_due = num(t + get(S, 'start'))
+  end
+  for i, n in ipairs(S.nodes) do
+    put(S, n.name .. ':st', S.unready == 0 and 'processing' or eager[i] and 'ready' or 'starting')
     put(S, n.name .. ':in', picks[i])
   end
-  S.left, S.unready, S.slots = #S.nodes, #S.nodes, S.slots + #S.nodes
   put(S, 'left', S.left)
   put(S, 'unready', S.unready)
   put(S, 'slots', S.slots)
@@ -161,7 +179,6 @@ local function place(S, t)
     local input = ''
     if string.find(fed, ',' .. n.name .. ',', 1, true) then input = get(S, 'input') end
     redis.call('XADD', K.commands(picks[i]), '*', 't', 'start', 's', S.id, 'a', S.at, 'n', n.name,
-      'p', get(S, 'plan'), 'k', all, 'd', input)
+      'p', get(S, 'plan'), 'k', all, 'd', input, 'g', S.unready == 0 and '1' or '0')
   end
-  S.start_due = num(t + get(S, 'start'))
 end

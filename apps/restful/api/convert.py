@@ -1,0 +1,132 @@
+"""From HTTP bodies to what the rules and use cases take."""
+
+import hashlib
+import string
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from apps.restful.api.schemas import OutputPort, SingleEngineRequest, WorkflowRequest
+from apps.restful.service.errors import InvalidError
+from apps.restful.service.submit import SINGLE, WORKFLOW, Order
+from apps.sessions.domain import request as asked
+from apps.sessions.domain.dag import Fault
+
+MAX_KEY: Final = 255
+_VISIBLE: Final = frozenset(string.printable) - frozenset(string.whitespace)
+
+
+def single(body: SingleEngineRequest, key: str, value: Any) -> Order:
+    """Return the order in the body of process-single-engine."""
+    outputs = body.outputs
+    return _order(
+        SINGLE,
+        asked.SingleEngine(
+            engine=body.engine_id,
+            inputs={
+                name: asked.SinglePort(
+                    port.type,
+                    port.interested,
+                    # null is a message only when it is said
+                    (port.payload,) if "payload" in port.model_fields_set else (),
+                )
+                for name, port in body.inputs.items()
+            },
+            outputs=_outputs(outputs),
+            results=body.result_channels,
+            labels=body.labels,
+            rank=body.rank,
+        ),
+        body,
+        key,
+        value,
+    )
+
+
+def workflow(body: WorkflowRequest, key: str, value: Any) -> Order:
+    """Return the order in the body of process-workflow."""
+    return _order(
+        WORKFLOW,
+        asked.Workflow(
+            channels=[
+                asked.ChannelAsked(channel.name, channel.type, channel.interested)
+                for channel in body.data_channels
+            ],
+            engines=[
+                asked.EngineAsked(
+                    engine.id,
+                    engine.name,
+                    [asked.PortAsked(port.name, port.type, port.link_to) for port in engine.inputs],
+                    [
+                        asked.PortAsked(port.name, port.type, port.link_to)
+                        for port in engine.outputs
+                    ],
+                )
+                for engine in body.engines
+            ],
+            start_data=[
+                asked.StartAsked(start.channel_name, start.payload) for start in body.start_data
+            ],
+            labels=body.labels,
+            rank=body.rank,
+        ),
+        body,
+        key,
+        value,
+    )
+
+
+def _outputs(outputs: Mapping[str, OutputPort]) -> dict[str, asked.SinglePort]:
+    return {name: asked.SinglePort(port.type, port.interested) for name, port in outputs.items()}
+
+
+def _order(
+    kind: str,
+    graph: asked.SingleEngine | asked.Workflow,
+    body: SingleEngineRequest | WorkflowRequest,
+    key: str,
+    value: Any,
+) -> Order:
+    return Order(
+        kind=kind,
+        graph=graph,
+        wait=body.wait_time_second,
+        time_limit=body.timeout_second or 0.0,
+        ttl=body.ttl_second or 0.0,
+        max_attempts=body.retry.max_attempts,
+        idempotency_key=key,
+        body_hash=_digest(kind, value) if key else "",
+        refused=_not_yet(body),
+    )
+
+
+def check_key(key: str) -> None:
+    """Refuse an Idempotency-Key that is none.
+
+    Raises:
+        InvalidError: It is too long, or holds spaces or control characters.
+    """
+    if len(key) > MAX_KEY or not _VISIBLE.issuperset(key):
+        msg = f"Idempotency-Key must be 1 to {MAX_KEY} visible ASCII characters"
+        raise InvalidError.because(msg, loc="/header/Idempotency-Key", kind="bad-key")
+
+
+def _digest(kind: str, value: Any) -> str:
+    """Return a hash that is the same for bodies that say the same."""
+    plain = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(kind.encode() + b" " + plain).hexdigest()
+
+
+def _not_yet(body: SingleEngineRequest | WorkflowRequest) -> tuple[Fault, ...]:
+    """Return faults for what later versions do: to say no is better than to do nothing."""
+    if not body.webhooks and not body.interactive:
+        return ()
+    faults = []
+    if body.webhooks:
+        msg = "webhooks are not delivered by this version"
+        faults.append(Fault("/webhooks", msg, "not-supported"))
+    if body.interactive:
+        msg = "interactive sessions are not supported by this version"
+        faults.append(Fault("/interactive", msg, "not-supported"))
+    return tuple(faults)

@@ -1,0 +1,373 @@
+"""What use cases answer, as the JSON that clients get."""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+import orjson
+
+from apps.restful.service.answer import RESULTS_AT_ONCE, Answer
+from apps.restful.service.files import Upload
+from apps.restful.service.read import Detail, Listed, Results
+from apps.restful.service.submit import Lack, Placement
+from apps.sessions.store import EngineState, Entry, SessionRecord, SubSession
+from blueengine.datatypes.names import BYTES, FILE, IMAGE, JSON, TEXT, VIDEO
+from blueengine.errors import DecodeError
+from blueengine.wire import codec
+from blueengine.wire.envelope import Meta, Stored
+from blueengine.wire.plan import Plan
+from blueengine.wire.report import Fault
+
+API: Final = "/api/v1"
+
+CONTENT_TYPES: Final = {
+    JSON: "application/json",
+    TEXT: "text/plain; charset=utf-8",
+    BYTES: "application/octet-stream",
+    IMAGE: "application/octet-stream",
+    FILE: "application/octet-stream",
+    VIDEO: "application/octet-stream",
+}
+"""Of a message that does not say; an image that does not is a raw array, see its meta."""
+
+
+# ---- sessions ------------------------------------------------------------------------------------
+
+
+def session_answer(answer: Answer) -> dict[str, Any]:
+    """Return the answer of submit and of read."""
+    session = answer.session
+    data: dict[str, Any] = {
+        "sessionId": session,
+        "process": process(answer),
+        "results": {
+            channel: [result(session, channel, index, item) for index, item in enumerate(items)]
+            for channel, items in answer.results.items()
+        },
+    }
+    more = {
+        channel: f"{_results_url(session, channel)}?after={RESULTS_AT_ONCE}"
+        for channel, items in answer.results.items()
+        if len(items) >= RESULTS_AT_ONCE
+    }
+    if more:
+        data["more"] = more
+    return data
+
+
+def process(answer: Answer) -> dict[str, Any]:
+    """Return where a session stands."""
+    view: dict[str, Any] = {"status": answer.status}
+    if answer.queue is not None:
+        view["current_position"] = answer.queue.position
+        view["total_pending"] = answer.queue.pending
+        view["total_queuing"] = answer.queue.queuing
+    if answer.fault is not None and answer.status == "failed":
+        view["error"] = fault(answer.fault)
+    return view
+
+
+def fault(why: Fault) -> dict[str, str]:
+    """Return why a session or a part of it failed."""
+    return {
+        "code": why.code,
+        "message": why.message,
+        "engine": why.engine,
+        "node": why.node,
+        "traceback": why.traceback,
+    }
+
+
+def message(answer: Answer) -> str:
+    """Return one line for people; empty when there is nothing to say."""
+    if answer.status == "failed" and answer.fault is not None:
+        return f"the session failed: {answer.fault.message}"
+    return ""
+
+
+def placement(trial: Placement) -> dict[str, Any]:
+    """Return the answer of a dry run."""
+    return {
+        "valid": True,
+        "wouldBePlaced": not trial.lacking,
+        "lacking": [_lack(lack) for lack in trial.lacking],
+    }
+
+
+def detail(found: Detail) -> dict[str, Any]:
+    """Return everything known of a session."""
+    record = found.record
+    pending = None
+    if found.queue is not None:
+        pending = {
+            "position": found.queue.position,
+            "totalPending": found.queue.pending,
+            "totalQueuing": found.queue.queuing,
+            "parkedOn": record.parked or None,
+            "lacking": [_lack(lack) for lack in found.lacking],
+        }
+    return {
+        "sessionId": record.session,
+        "kind": record.kind,
+        "rank": record.rank,
+        "status": record.status,
+        "attempt": record.attempt,
+        "maxAttempts": record.max_attempts,
+        "refusals": record.refused,
+        "labels": record.labels,
+        "createdAt": when(record.created),
+        "endedAt": when(record.ended),
+        "error": fault(record.fault) if record.fault is not None else None,
+        "pending": pending,
+        "dag": _dag(record.plan, found.results),
+        "subSessions": [_part(part) for part in record.parts],
+        "timeline": _timeline(record, found.history),
+        "durations": _durations(record),
+        "webhooks": [],
+    }
+
+
+def listed(found: Listed) -> dict[str, Any]:
+    """Return a page of sessions."""
+    return {
+        "sessions": [
+            {
+                "sessionId": head.session,
+                "kind": head.kind,
+                "rank": head.rank,
+                "status": head.status,
+                "engines": list(dict.fromkeys(head.engines)),
+                "labels": head.labels,
+                "createdAt": when(head.created),
+                "endedAt": when(head.ended),
+            }
+            for head in found.heads
+        ],
+        "cursor": str(found.cursor) if found.cursor else None,
+    }
+
+
+def event(session: str, entry: Entry) -> tuple[str, dict[str, Any]]:
+    """Return an event of a session's history as (name, data)."""
+    fields = entry.fields
+    data: dict[str, Any] = {"at": when(entry.at), "attempt": entry.attempt}
+    match fields["k"]:
+        case "session":
+            return "status", {"status": fields["st"], **data}
+        case "part":
+            return "part", {"name": fields["n"], "status": fields["st"], **data}
+        case "results":
+            channel, count = fields["c"], int(fields["count"])
+            url = _results_url(session, channel)
+            return "results", {
+                "name": fields["n"], "channel": channel, "count": count, "url": url, **data,
+            }  # fmt: skip
+        case _:
+            kind = fields.get("type", "")
+            body = orjson.Fragment(fields.get("body") or "null")
+            return kind, {"name": fields.get("n", ""), "type": kind, "body": body, **data}
+
+
+# ---- results -------------------------------------------------------------------------------------
+
+
+def result(session: str, channel: str, index: int, item: Stored) -> Any:
+    """Return one stored message: JSON and text as they are, others by their URL."""
+    if not item.blob:
+        if item.type == JSON:
+            return orjson.Fragment(item.payload)
+        if item.type == TEXT:
+            return item.payload.decode(errors="replace")
+    return {
+        "url": f"{_results_url(session, channel)}/{index}/blob",
+        "contentType": content_type(item),
+        "size": item.size or len(item.payload),
+        "meta": _meta_view(meta(item)),
+    }
+
+
+def result_page(session: str, channel: str, found: Results) -> dict[str, Any]:
+    """Return a page of a channel's results."""
+    end = found.after + len(found.items)
+    return {
+        "channel": channel,
+        "type": found.type,
+        "count": found.count,
+        "after": found.after,
+        "results": [
+            result(session, channel, index, item)
+            for index, item in enumerate(found.items, start=found.after)
+        ],
+        "next": end if end < found.count else None,
+    }
+
+
+def meta(item: Stored) -> Meta:
+    """Return the facts beside a stored message."""
+    try:
+        return codec.decode(Meta, item.meta) if item.meta else Meta()
+    except DecodeError:
+        return Meta()
+
+
+def content_type(item: Stored) -> str:
+    """Return the media type of a stored message."""
+    return meta(item).content_type or CONTENT_TYPES.get(item.type, CONTENT_TYPES[BYTES])
+
+
+def _meta_view(facts: Meta) -> dict[str, Any]:
+    said = {
+        "name": facts.name,
+        "shape": facts.shape,
+        "dtype": facts.dtype,
+        "sha256": facts.sha256,
+    }
+    return {**facts.facts, **{name: value for name, value in said.items() if value}}
+
+
+# ---- files and engines ---------------------------------------------------------------------------
+
+
+def upload(file: Upload) -> dict[str, Any]:
+    """Return an uploaded file."""
+    return {
+        "fileId": file.id,
+        "name": file.name,
+        "contentType": file.content_type,
+        "size": file.size,
+        "sha256": file.sha256,
+        "url": f"{API}/files/{file.id}",
+    }
+
+
+def engine(state: EngineState) -> dict[str, Any]:
+    """Return an engine and its load."""
+    spec = state.spec
+    return {
+        "id": spec.id,
+        "name": spec.name,
+        "concurrency": spec.concurrency,
+        "inputs": spec.inputs,
+        "outputs": spec.outputs,
+        "instances": len(state.instances),
+        "freeSlots": state.free_slots,
+        "usedSlots": state.used_slots,
+        "pending": state.pending,
+        "active": state.used_slots,
+        "waiting": state.waiting,
+        "demand": state.demand,
+        "desiredReplicas": math.ceil(state.demand / max(1, spec.concurrency)),
+    }
+
+
+def engine_detail(state: EngineState) -> dict[str, Any]:
+    """Return an engine and each of its instances."""
+    return {**engine(state), "instanceList": [_instance(record) for record in state.instances]}
+
+
+def _instance(record: Mapping[str, str]) -> dict[str, Any]:
+    known = {"id", "used", "engine", "concurrency", "state", "since"}
+    return {
+        "id": record["id"],
+        "state": record.get("state", ""),
+        "usedSlots": int(record["used"]),
+        "concurrency": int(record.get("concurrency", 0)),
+        "since": when(int(record.get("since", 0))),
+        "facts": {name: value for name, value in record.items() if name not in known},
+    }
+
+
+# ---- pieces --------------------------------------------------------------------------------------
+
+
+def when(us: int) -> str | None:
+    """Return a time in microseconds as ISO 8601 in UTC; None for 0."""
+    if not us:
+        return None
+    return datetime.fromtimestamp(us / 1e6, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def _results_url(session: str, channel: str) -> str:
+    return f"{API}/sessions/{session}/results/{quote(channel)}"
+
+
+def _lack(lack: Lack) -> dict[str, Any]:
+    return {
+        "engine": lack.engine,
+        "wanted": lack.wanted,
+        "free": lack.free,
+        "instances": lack.instances,
+        "satisfiedBy": lack.cure,
+    }
+
+
+def _dag(plan: Plan, counts: Mapping[str, int]) -> dict[str, Any]:
+    def links(ports: Mapping[str, str]) -> list[dict[str, str]]:
+        return [
+            {"name": port, "type": plan.channels[channel].type, "linkTo": channel}
+            for port, channel in ports.items()
+        ]
+
+    channels: list[dict[str, Any]] = []
+    for name, channel in plan.channels.items():
+        view = {"name": name, "type": channel.type, "interested": channel.stored}
+        channels.append(view | ({"results": counts[name]} if name in counts else {}))
+    return {
+        "engines": [
+            {
+                "id": node.engine,
+                "name": name,
+                "inputs": links(node.reads),
+                "outputs": links(node.writes),
+            }
+            for name, node in plan.nodes.items()
+        ],
+        "dataChannels": channels,
+    }
+
+
+def _part(part: SubSession) -> dict[str, Any]:
+    tally = part.tally
+    return {
+        "name": part.node,
+        "engine": part.engine,
+        "instance": part.instance or None,
+        "status": part.status,
+        "acceptedAt": when(part.accepted),
+        "endedAt": when(part.ended),
+        "progress": part.progress,
+        "messagesIn": tally.messages_in,
+        "bytesIn": tally.bytes_in,
+        "messagesOut": tally.messages_out,
+        "bytesOut": tally.bytes_out,
+        "calls": tally.calls,
+        "busyMs": tally.busy / 1000,
+        "error": fault(part.fault) if part.fault is not None else None,
+    }
+
+
+def _timeline(record: SessionRecord, history: Sequence[Entry]) -> list[dict[str, Any]]:
+    return [
+        {
+            "status": entry.fields["st"],
+            "at": when(entry.at),
+            "attempt": entry.attempt,
+            "afterMs": max(0, entry.at - record.created) / 1000,
+        }
+        for entry in history
+    ]
+
+
+def _durations(record: SessionRecord) -> dict[str, float | None]:
+    def between(start: int, end: int) -> float | None:
+        return (end - start) / 1000 if start and end >= start else None
+
+    return {
+        "queuedMs": between(record.created, record.picked),
+        "readyMs": between(record.picked, record.ready),
+        "firstResultMs": between(record.ready, record.first_result),
+        "runMs": between(record.ready, record.ended),
+        "totalMs": between(record.created, record.ended),
+    }

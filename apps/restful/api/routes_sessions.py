@@ -1,0 +1,268 @@
+"""Sessions: submit, wait, read, list, stop, results, events.
+
+The two POST routes are measured to the microsecond: they take the bare request and return bytes,
+and their part of the OpenAPI document is added in ``openapi``.
+"""
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Header, Query
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+from apps.restful.api import body, convert, render, schemas, sse
+from apps.restful.api.deps import PartsOf, parts_of
+from apps.restful.api.download import DOCUMENTS, bytes_response, file_response
+from apps.restful.api.openapi import WAIT_NOTE, reads
+from apps.restful.api.problems import document, documented
+from apps.restful.api.responses import ok
+from apps.restful.service import feed, read
+from apps.restful.service.answer import Answer
+from apps.restful.service.errors import InvalidError
+from apps.restful.service.submit import SINGLE, WORKFLOW, Order, submit, try_out
+from apps.sessions.domain.dag import Fault
+
+router = APIRouter(prefix="/api/v1", tags=["sessions"])
+
+_ANSWERS: Final = document(
+    schemas.Envelope[schemas.SessionAnswer], says="It has ended."
+) | document(schemas.Envelope[schemas.SessionAnswer], code=202, says="It has not ended yet.")
+
+Wait = Annotated[
+    float, Query(alias="waitTimeSecond", ge=0, allow_inf_nan=False, description=WAIT_NOTE)
+]
+
+
+def answered(answer: Answer) -> Response:
+    """Return what is known of a session: 200 once it has ended, else 202."""
+    return ok(
+        render.session_answer(answer),
+        message=render.message(answer),
+        status=200 if answer.ended else 202,
+    )
+
+
+@router.post(
+    "/process-single-engine",
+    summary="Run one engine",
+    status_code=202,
+    responses=_ANSWERS | documented(400, 409, 413, 415, 422, 503),
+    openapi_extra=reads(schemas.SingleEngineRequest),
+)
+async def process_single_engine(request: Request) -> Response:
+    """Store a session of one engine; with `waitTimeSecond`, answer at its end."""
+    parts = parts_of(request)
+    key = _key(request)
+    value, _ = await body.read_json(request, limit=parts.settings.max_body)
+    order = convert.single(body.validate(schemas.SingleEngineRequest, value), key, value)
+    return await _submitted(request, order)
+
+
+@router.post(
+    "/process-workflow",
+    summary="Run a graph of engines",
+    status_code=202,
+    responses=_ANSWERS | documented(400, 409, 413, 415, 422, 503),
+    openapi_extra=reads(schemas.WorkflowRequest),
+)
+async def process_workflow(request: Request) -> Response:
+    """Store a session; with `waitTimeSecond`, answer at its end.
+
+    With `?dryRun=true` nothing is stored: the answer says whether it is valid and would get its
+    slots now.
+    """
+    parts = parts_of(request)
+    key = _key(request)
+    value, _ = await body.read_json(request, limit=parts.settings.max_body)
+    order = convert.workflow(body.validate(schemas.WorkflowRequest, value), key, value)
+    return await _submitted(request, order)
+
+
+async def _submitted(request: Request, order: Order) -> Response:
+    parts = parts_of(request)
+    if request.scope["query_string"] and _is_dry_run(request):
+        return ok(render.placement(await try_out(parts, order)))
+    return answered(await submit(parts, order))
+
+
+def _key(request: Request) -> str:
+    key = request.headers.get("idempotency-key", "")
+    if key:
+        convert.check_key(key)
+    return key
+
+
+def _is_dry_run(request: Request) -> bool:
+    match request.query_params.get("dryRun", "false").lower():
+        case "true" | "1":
+            return True
+        case "false" | "0":
+            return False
+        case other:
+            msg = f"dryRun is true or false, not {other[:40]!r}"
+            raise InvalidError.because(msg, loc="/query/dryRun", kind="bool-parsing")
+
+
+async def _read(
+    parts: PartsOf, kind: str, session: str, channel: list[str], wait: float
+) -> Response:
+    return answered(await read.read_answer(parts, session, kind=kind, channels=channel, wait=wait))
+
+
+Channels = Annotated[
+    list[str],
+    Query(
+        default_factory=list,
+        description="Only these channels; without it every stored one.",
+        max_length=1000,
+    ),
+]
+
+
+@router.get(
+    "/process-single-engine/{session_id}",
+    summary="Status and results of a single-engine session",
+    responses=_ANSWERS | documented(404, 422, 503),
+)
+async def read_single_engine(
+    parts: PartsOf, session_id: str, channel: Channels, wait: Wait = 0.0
+) -> Response:
+    """Return status and results so far; with `waitTimeSecond`, at its end."""
+    return await _read(parts, SINGLE, session_id, channel, wait)
+
+
+@router.get(
+    "/process-workflow/{session_id}",
+    summary="Status and results of a workflow session",
+    responses=_ANSWERS | documented(404, 422, 503),
+)
+async def read_workflow(
+    parts: PartsOf, session_id: str, channel: Channels, wait: Wait = 0.0
+) -> Response:
+    """Return status and results so far; with `waitTimeSecond`, at its end."""
+    return await _read(parts, WORKFLOW, session_id, channel, wait)
+
+
+@router.get(
+    "/sessions",
+    summary="List sessions",
+    responses=document(schemas.Envelope[schemas.SessionList]) | documented(422, 503),
+)
+async def list_sessions(
+    *,
+    parts: PartsOf,
+    status: Annotated[schemas.StatusWord | None, Query()] = None,
+    engine: Annotated[str, Query(max_length=64)] = "",
+    label: Annotated[
+        list[str],
+        Query(default_factory=list, description="`name:value`; repeats.", max_length=20),
+    ],
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    cursor: Annotated[str, Query(pattern=r"^\d{0,17}$", description="From the page before.")] = "",
+) -> Response:
+    """Return sessions, newest first. A page may be short, even empty, before the last one."""
+    found = await read.list_sessions(
+        parts,
+        status=status or "",
+        engine=engine,
+        labels=_labels(label),
+        limit=limit,
+        before=int(cursor or 0),
+    )
+    return ok(render.listed(found))
+
+
+def _labels(words: list[str]) -> dict[str, str]:
+    wrong = [
+        Fault(f"/query/label/{at}", f"a label is name:value, not {word[:80]!r}", "bad-label")
+        for at, word in enumerate(words)
+        if ":" not in word
+    ]
+    if wrong:
+        raise InvalidError(wrong)
+    return dict(word.split(":", 1) for word in words)
+
+
+@router.get(
+    "/sessions/{session_id}",
+    summary="Everything known of a session",
+    responses=document(schemas.Envelope[schemas.SessionDetail]) | documented(404, 503),
+)
+async def read_session(parts: PartsOf, session_id: str) -> Response:
+    """Return its graph, each engine's part in it, its timeline, and why it waits."""
+    return ok(render.detail(await read.read_detail(parts, session_id)))
+
+
+@router.post(
+    "/sessions/{session_id}/stop",
+    summary="Stop a session",
+    responses=document(schemas.Envelope[schemas.Stopped], says="It is canceled.")
+    | document(schemas.Envelope[schemas.Stopped], code=202, says="Its engines are told to stop.")
+    | documented(404, 409, 503),
+)
+async def stop_session(parts: PartsOf, session_id: str) -> Response:
+    """Cancel it at once while it waits; tell its engines to stop while it runs."""
+    status = await read.stop(parts, session_id, "a client asked for it")
+    data = {"sessionId": session_id, "process": {"status": status}}
+    return ok(data, status=200 if status == "canceled" else 202)
+
+
+@router.get(
+    "/sessions/{session_id}/results/{channel}",
+    summary="Page through the results of a channel",
+    responses=document(schemas.Envelope[schemas.ResultPage]) | documented(404, 422, 503),
+)
+async def read_results(
+    parts: PartsOf,
+    session_id: str,
+    channel: str,
+    after: Annotated[int, Query(ge=0, le=2**53, description="Results to skip.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> Response:
+    """Return stored messages in order."""
+    found = await read.read_results(parts, session_id, channel, after=after, limit=limit)
+    return ok(render.result_page(session_id, channel, found))
+
+
+@router.get(
+    "/sessions/{session_id}/results/{channel}/{index}/blob",
+    summary="One result as bytes",
+    response_class=FileResponse,
+    responses=DOCUMENTS | documented(404, 416, 422, 503),
+)
+async def read_blob(
+    request: Request, parts: PartsOf, session_id: str, channel: str, index: int
+) -> Response:
+    """Return one stored message as it was written; ranges are served."""
+    if not 0 <= index <= 2**53:
+        raise InvalidError.because("an index is a whole number from 0 on", loc="/path/index")
+    blob = await read.read_blob(parts, session_id, channel, index)
+    kind, name = render.content_type(blob.stored), render.meta(blob.stored).name
+    if blob.path is not None:
+        return file_response(blob.path, content_type=kind, name=name)
+    return bytes_response(request, blob.stored.payload, content_type=kind, name=name)
+
+
+@router.get(
+    "/sessions/{session_id}/events",
+    summary="Follow a session",
+    response_class=sse.EventStream,
+    responses=sse.DOCUMENTS | documented(404, 422, 503),
+)
+async def follow_session(
+    parts: PartsOf,
+    session_id: str,
+    last_event_id: Annotated[str, Header(alias="Last-Event-ID")] = "",
+) -> Response:
+    """Return what happened to a session and what happens from now on.
+
+    Events: `status`, `part` (an engine's part in it), `results` (a channel has more), and what
+    engines say themselves (`progress`, any word of their own). `Last-Event-ID` goes on behind
+    that event, without a gap.
+    """
+    if last_event_id and not feed.is_event_id(last_event_id):
+        msg = "Last-Event-ID is no id of an event from here"
+        raise InvalidError.because(msg, loc="/header/Last-Event-ID")
+    if not await feed.has_more(parts, session_id, after=last_event_id):
+        return Response(status_code=204)
+    return sse.EventStream(parts, session_id, after=last_event_id)

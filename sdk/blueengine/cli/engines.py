@@ -1,0 +1,68 @@
+"""``blueengine engines``: which engines there are and how busy they are."""
+
+from typing import Annotated
+
+import typer
+
+from blueengine.cli import output
+from blueengine.cli.output import Json, Url
+
+app = typer.Typer(no_args_is_help=True, help="Which engines there are and how busy they are.")
+
+
+@app.command("ls")
+def list_engines(*, url: Url = output.DEFAULT_URL, json: Json = False) -> None:
+    """List engines; one without instances is started when a session needs it.
+
+    Example: blueengine engines ls
+    """
+    engines = output.with_client(url, lambda client: client.engines())
+    if json:
+        output.print_json(engines)
+        return
+    output.print_table(
+        ("ENGINE", "INSTANCES", "USED", "FREE", "PENDING", "CONCURRENCY"),
+        [
+            (
+                engine.id,
+                str(engine.instances),
+                str(engine.used_slots),
+                str(engine.free_slots),
+                str(engine.pending),
+                str(engine.concurrency),
+            )
+            for engine in engines
+        ],
+    )
+
+
+@app.command("show")
+def show_engine(
+    engine: Annotated[str, typer.Argument(metavar="ENGINE", help="The engine's id.")],
+    *,
+    url: Url = output.DEFAULT_URL,
+    json: Json = False,
+) -> None:
+    """Show what an engine reads and writes, and its instances.
+
+    Example: blueengine engines show ocr
+    """
+    found = output.with_client(url, lambda client: client.engine(engine))
+    if json:
+        output.print_json(found)
+        return
+    typer.echo(f"{found.id}: {found.name}, {found.concurrency} sessions an instance")
+    for title, ports in (("reads", found.inputs), ("writes", found.outputs)):
+        typer.echo(f"  {title:7}" + ", ".join(f"{name} ({kind})" for name, kind in ports.items()))
+    typer.echo(
+        f"  load   {found.used_slots} slots used, {found.free_slots} free, {found.pending} sessions pending"
+    )
+    if found.instance_list:
+        typer.echo("")
+        output.print_table(
+            ("INSTANCE", "STATE", "USED", "SINCE"),
+            [
+                (each.id, each.state, f"{each.used_slots}/{each.concurrency}", each.since or "-")
+                for each in found.instance_list
+            ],
+        )

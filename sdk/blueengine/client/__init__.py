@@ -1,0 +1,1 @@
+"""Speaking to a platform from outside, over REST."""
