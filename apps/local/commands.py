@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 DEFAULT_COOLDOWN = 30.0
+DEMO_SECONDS = 300.0
 
 
 def up(
@@ -62,5 +63,22 @@ def up(
     raise typer.Exit(foreground(run_up(options, say=typer.echo), at_once=lambda: None))
 
 
-def demo() -> None:
-    """Demo."""
+def demo(
+    *,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="Give up after so many seconds.")
+    ] = DEMO_SECONDS,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the data and logs.")] = False,
+) -> None:
+    """See it work: three engines read a PDF, and everything is stopped again.
+
+    Starts a platform of its own on free ports, sends samples/ocr-sample.pdf through
+    workflows/ocr.yml over REST, and shows the recognised text and what happened when.
+
+    Example: blueengine demo
+    """
+    from apps.local.demo import Demo  # noqa: PLC0415 - as above
+    from apps.local.up import foreground  # noqa: PLC0415 - as above
+
+    show = Demo(keep=keep)
+    raise typer.Exit(foreground(show.run(limit=timeout), at_once=show.remove))

@@ -71,6 +71,8 @@ class Model:
         self.concurrency: dict[str, int] = {}
         self.elder = ""
         self.arrivals = 0
+        self.sent: set[tuple[str, str, SlotKey]] = set()
+        """(start | go | stop, instance, part): the commands of this step."""
 
     # -- what can be seen -------------------------------------------------------------------------
 
@@ -140,6 +142,7 @@ class Model:
         for node, name in picks.items():
             self.instances[name].held.add((s.sid, s.attempt, node))
             s.parts[node] = "ready" if self.instances[name].eager else "starting"
+            self.sent.add(("start", name, (s.sid, s.attempt, node)))
         s.status = "queuing"
         self._go(s)
         self._no_elder(s)
@@ -206,13 +209,13 @@ class Model:
     # -- clients ----------------------------------------------------------------------------------
 
     def submit(
-        self, sid: str, nodes: dict[str, str], *, rank: int, most: int, start_items: int
+        self, sid: str, nodes: dict[str, str], *, rank: int, most: int, start_items: list[bytes]
     ) -> str:
         self.arrivals += 1
         s = ModelSession(sid, self.arrivals - rank * RANK, nodes, most)
         s.parts = dict.fromkeys(nodes, "pending")
-        s.kept = start_items
-        s.results = [b"start"] * start_items
+        s.kept = len(start_items)
+        s.results = list(start_items)
         self._queue(s)
         self.sessions[sid] = s
         return s.status
@@ -263,14 +266,17 @@ class Model:
 
     def bury(self, names: list[str]) -> None:
         """Some die at the same moment, or one leaves."""
-        dead = [self.instances.pop(name) for name in names if name in self.instances]
+        dead = [self.instances[name] for name in names if name in self.instances]
         for instance in dead:
-            for sid, attempt, node in sorted(
-                instance.held, key=lambda slot: (self.sessions[slot[0]].order, slot[2])
-            ):
+            instance.attending = False
+        for instance in dead:
+            for slot in sorted(instance.held, key=lambda t: (self.sessions[t[0]].order, t[2])):
+                sid, attempt, node = slot
                 s = self.sessions[sid]
+                instance.held.discard(slot)
                 if s.attempt == attempt:
                     self._broke(s, node, again=True)
+            del self.instances[instance.name]
             self._capacity_lost()
 
     def ready(self, slot: SlotKey) -> str:
@@ -281,6 +287,9 @@ class Model:
         if s.parts[node] == "starting":
             s.parts[node] = "ready"
             self._go(s)
+            fed = next(iter(s.nodes))
+            if s.status == "processing" and fed != node:
+                self.sent.add(("go", s.picks[fed], (sid, attempt, fed)))
         return {"ready": "wait", "processing": "go"}.get(s.parts[node], "stale")
 
     def refuse(self, slot: SlotKey, name: str, *, limit: int) -> str:
@@ -289,8 +298,11 @@ class Model:
         if s is None:
             return "stale"
         self._give_back(slot, name)
-        if s.attempt != attempt:
+        if s.attempt != attempt or s.parts[node] in ENDED:
             return "stale"
+        if s.status == "processing":
+            self._broke(s, node, again=False)
+            return "failed"
         if s.status != "queuing":
             self._part(s, node, "canceled")
             return "stale"
@@ -299,6 +311,7 @@ class Model:
             self._broke(s, node, again=False)
             return "failed"
         s.refusers.add(name)
+        s.parts[node] = "canceled"  # it has no Stop to answer
         self._requeue(s)
         return "again"
 
@@ -309,6 +322,9 @@ class Model:
             return "stale"
         if s.parts[node] not in {"processing", "stopping"}:
             return "stale"
+        return self._keep(s, node, first, items)
+
+    def _keep(self, s: ModelSession, node: str, first: int, items: list[bytes]) -> str:
         have = s.sent.get(node, 0)
         if first > have:
             return "gap"
@@ -316,7 +332,15 @@ class Model:
         s.sent[node] = max(have, first + len(items))
         return "ok"
 
-    def close(self, slot: SlotKey, name: str, outcome: str, *, again: bool) -> str:
+    def close(
+        self,
+        slot: SlotKey,
+        name: str,
+        outcome: str,
+        *,
+        again: bool,
+        results: tuple[int, list[bytes]] | None = None,
+    ) -> str:
         sid, attempt, node = slot
         s = self.sessions.get(sid)
         if s is None:
@@ -325,6 +349,8 @@ class Model:
         part = s.parts[node]
         if s.attempt != attempt or s.picks.get(node) != name or part in ENDED or part == "pending":
             return s.status
+        if results and not s.ended:
+            self._keep(s, node, *results)
         asked = part == "stopping"
         in_turn = outcome == "failed" or asked or (outcome == "finished" and part == "processing")
         if not in_turn or outcome == "failed":
@@ -363,6 +389,7 @@ class Model:
         for node, part in s.parts.items():
             if part in AT_WORK:
                 s.parts[node] = "stopping"
+                self.sent.add(("stop", s.picks[node], (s.sid, s.attempt, node)))
 
     def _settle(self, s: ModelSession, status: str) -> None:
         s.status = status
@@ -387,6 +414,7 @@ class Model:
         if s.ended or s.status == "stopping":
             self._part(s, node, "failed")
         elif again and s.attempt - s.refused < s.most:
+            s.parts[node] = "failed"  # it has no Stop to answer
             self._requeue(s)
         else:
             self._part(s, node, "failed")
@@ -394,6 +422,7 @@ class Model:
             self._settle(s, "failed")
 
     def _requeue(self, s: ModelSession) -> None:
+        self._tell_to_stop(s)
         s.attempt += 1
         s.parts = dict.fromkeys(s.nodes, "pending")
         s.picks, s.sent = {}, {}

@@ -8,9 +8,14 @@ local attempt, node, instance = tonumber(ARGV[2]), ARGV[3], ARGV[4]
 if not S then return 'stale' end
 release(S, attempt, node, instance)
 local answer = 'stale'
-if S.at == attempt and S.st ~= 'queuing' then
+if S.at ~= attempt or not arrow(SUB_ARROWS, get(S, node .. ':st'), 'broke') then
+  -- late: the same report again, or the session went on without it
+elseif S.st == 'processing' then
+  part_broke(S, t, node, ARGV[5], false)  -- it was taken for ready: too late to give it to another
+  answer = 'failed'
+elseif S.st ~= 'queuing' then
   part_ended(S, t, node, 'stopped')
-elseif S.at == attempt then
+else
   local refused = (tonumber(get(S, 'refused')) or 0) + 1
   put(S, 'refused', refused)
   if refused >= tonumber(ARGV[6]) then

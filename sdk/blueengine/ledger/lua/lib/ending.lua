@@ -66,7 +66,18 @@ local function requeue(S, t, why)
   put(S, 'at', S.at)
   put(S, 'requeued', why)
   in_pieces('HDEL', S.key, gone)
-  for _, f in ipairs(gone) do S.fields[f] = nil end
+  local is_gone, dirty = {}, {}
+  for _, f in ipairs(gone) do
+    is_gone[f] = true
+    S.fields[f] = nil
+  end
+  for i = 1, #S.dirty, 2 do
+    if not is_gone[S.dirty[i]] then
+      dirty[#dirty + 1] = S.dirty[i]
+      dirty[#dirty + 1] = S.dirty[i + 1]
+    end
+  end
+  S.dirty = dirty
   drop_results(S)
   local lacking = behind(S) or place(S, t)
   if lacking then park(S, lacking) end
