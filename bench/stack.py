@@ -23,6 +23,10 @@ ENGINE: Final = Path(__file__).parent / "echo" / "engine.py"
 READY_SECONDS: Final = 30.0
 GRACE_SECONDS: Final = 5.0
 CELERY_DB: Final = 1
+LINE_BYTES: Final = 64 << 20
+"""The longest line a piped program may write."""
+
+Process = asyncio.subprocess.Process
 
 
 @dataclass
@@ -82,7 +86,7 @@ class Stack:
 
     async def stop(self, *which: str) -> None:
         """Stop these programs; all when none is named. Engines go before services."""
-        chosen = list(which or reversed(self.children))
+        chosen = list(which) or [*reversed(self.children)]
         await all_of([self.children.pop(name).stop(grace=GRACE_SECONDS) for name in chosen])
 
     async def until(self, name: str, ready: Callable[[str], Awaitable[bool]]) -> None:
@@ -102,6 +106,30 @@ class Stack:
         except TimeoutError:
             text = "\n".join([f"{name} is not ready in time:", *child.tail])
             raise BenchError(text) from None
+
+    async def pipe(self, module: str, *arguments: str, **environment: str) -> Process:
+        """Start a module that is spoken to over stdin and stdout; ``end`` it."""
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            module,
+            *arguments,
+            env={**os.environ, **self.environment, **environment},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=LINE_BYTES,
+            start_new_session=True,  # Ctrl-C is for the benchmark to act on
+        )
+
+    async def end(self, process: Process) -> None:
+        """End what ``pipe`` started: first by closing its stdin, which ends it in order."""
+        if process.stdin:
+            process.stdin.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), 1.0)
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
     def check(self) -> None:
         """See that everything still runs.
@@ -127,7 +155,6 @@ class Stack:
         status = await reader.readline()
         writer.close()
         return b" 200 " in status
-
 
 
 @contextlib.asynccontextmanager

@@ -52,6 +52,22 @@ def listen(settings: RestfulSettings) -> socket.socket:
         ) from exc
 
 
+def server(parts: Parts) -> uvicorn.Server:
+    """Return a server over these parts; its sockets are given to its ``serve``."""
+    config = uvicorn.Config(
+        build(parts),
+        http="httptools",
+        ws="websockets-sansio",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=STOP_WITHIN,
+    )
+    return _Server(config, parts)
+
+
 async def serve(settings: RestfulSettings) -> None:
     """Serve until the process is asked to stop.
 
@@ -62,20 +78,9 @@ async def serve(settings: RestfulSettings) -> None:
     sock = listen(settings)
     try:
         async with open_parts(settings) as parts:
-            config = uvicorn.Config(
-                build(parts),
-                http="httptools",
-                ws="websockets-sansio",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_graceful_shutdown=STOP_WITHIN,
-            )
             host, port = sock.getsockname()[:2]
             log.info("listening on http://%s:%s", f"[{host}]" if ":" in host else host, port)
-            await _Server(config, parts).serve(sockets=[sock])
+            await server(parts).serve(sockets=[sock])
     finally:
         sock.close()
 

@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from bench.peers.celery_app import echo
 from celery import chain
+
+from bench.peers.celery_app import echo
 
 TIMEOUT = 60.0
 

@@ -3,8 +3,8 @@
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
@@ -28,9 +28,7 @@ def wait_until(condition: Callable[[], T], seconds: float = 5.0, *, what: str = 
     return answer
 
 
-async def until(
-    condition: Callable[[], Awaitable[T] | T], seconds: float = 5.0, *, what: str = ""
-) -> T:
+async def until(condition: Callable[[], object], seconds: float = 5.0, *, what: str = "") -> Any:
     """Return the first true answer of ``condition``, plain or async, letting other tasks run.
 
     Raises:

@@ -11,6 +11,7 @@ from apps.restful.api import (
     routes_sessions,
 )
 from apps.restful.api.measure import Measure
+from apps.restful.api.shortcut import Shortcut
 from apps.restful.service.parts import Parts
 
 VERSION = "0.1.0"
@@ -33,6 +34,7 @@ def build(parts: Parts) -> FastAPI:
         routes_ops.router,
     ):
         app.include_router(router)
+    app.add_middleware(Shortcut, parts=parts, handlers=routes_sessions.SHORTCUTS)
     app.add_middleware(Measure, metrics=parts.metrics)
     problems.install(app)
     openapi.install(app)

@@ -94,7 +94,7 @@ def _order(
         wait=body.wait_time_second,
         time_limit=body.timeout_second or 0.0,
         ttl=body.ttl_second or 0.0,
-        max_attempts=body.retry.max_attempts,
+        max_attempts=body.retry.max_attempts if body.retry else 1,
         idempotency_key=key,
         body_hash=_digest(kind, value) if key else "",
         refused=_not_yet(body),

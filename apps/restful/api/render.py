@@ -17,6 +17,7 @@ from blueengine.datatypes.names import BYTES, FILE, IMAGE, JSON, TEXT, VIDEO
 from blueengine.errors import DecodeError
 from blueengine.wire import codec
 from blueengine.wire.envelope import Meta, Stored
+from blueengine.wire.lifecycle import TERMINAL
 from blueengine.wire.plan import Plan
 from blueengine.wire.report import Fault
 
@@ -349,15 +350,23 @@ def _part(part: SubSession) -> dict[str, Any]:
 
 
 def _timeline(record: SessionRecord, history: Sequence[Entry]) -> list[dict[str, Any]]:
-    return [
-        {
-            "status": entry.fields["st"],
-            "at": when(entry.at),
-            "attempt": entry.attempt,
-            "afterMs": max(0, entry.at - record.created) / 1000,
-        }
-        for entry in history
-    ]
+    """Return the status changes; those of the last attempt to the microsecond, as recorded."""
+    exact = {(record.attempt, "queuing"): record.picked, (record.attempt, "processing"): record.ready}
+    exact |= {(1, "pending"): record.created}
+    exact |= {(record.attempt, status): record.ended for status in TERMINAL}
+    steps = []
+    for entry in history:
+        status = entry.fields["st"]
+        at = exact.get((entry.attempt, status)) or max(entry.at, record.created)
+        steps.append(
+            {
+                "status": status,
+                "at": when(at),
+                "attempt": entry.attempt,
+                "afterMs": (at - record.created) / 1000,
+            }
+        )
+    return steps
 
 
 def _durations(record: SessionRecord) -> dict[str, float | None]:

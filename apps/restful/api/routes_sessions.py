@@ -19,6 +19,7 @@ from apps.restful.api.responses import ok
 from apps.restful.service import feed, read
 from apps.restful.service.answer import Answer
 from apps.restful.service.errors import InvalidError
+from apps.restful.service.parts import Parts
 from apps.restful.service.submit import SINGLE, WORKFLOW, Order, submit, try_out
 from apps.sessions.domain.dag import Fault
 
@@ -51,11 +52,7 @@ def answered(answer: Answer) -> Response:
 )
 async def process_single_engine(request: Request) -> Response:
     """Store a session of one engine; with `waitTimeSecond`, answer at its end."""
-    parts = parts_of(request)
-    key = _key(request)
-    value, _ = await body.read_json(request, limit=parts.settings.max_body)
-    order = convert.single(body.validate(schemas.SingleEngineRequest, value), key, value)
-    return await _submitted(request, order)
+    return await run_single(request, parts_of(request))
 
 
 @router.post(
@@ -71,15 +68,33 @@ async def process_workflow(request: Request) -> Response:
     With `?dryRun=true` nothing is stored: the answer says whether it is valid and would get its
     slots now.
     """
-    parts = parts_of(request)
+    return await run_workflow(request, parts_of(request))
+
+
+async def run_single(request: Request, parts: Parts) -> Response:
+    """Do what ``process_single_engine`` says."""
     key = _key(request)
-    value, _ = await body.read_json(request, limit=parts.settings.max_body)
+    value = await body.read_json(request, limit=parts.settings.max_body)
+    order = convert.single(body.validate(schemas.SingleEngineRequest, value), key, value)
+    return await _submitted(request, parts, order)
+
+
+async def run_workflow(request: Request, parts: Parts) -> Response:
+    """Do what ``process_workflow`` says."""
+    key = _key(request)
+    value = await body.read_json(request, limit=parts.settings.max_body)
     order = convert.workflow(body.validate(schemas.WorkflowRequest, value), key, value)
-    return await _submitted(request, order)
+    return await _submitted(request, parts, order)
 
 
-async def _submitted(request: Request, order: Order) -> Response:
-    parts = parts_of(request)
+SHORTCUTS: Final = {
+    "/api/v1/process-single-engine": run_single,
+    "/api/v1/process-workflow": run_workflow,
+}
+"""POST routes that are served without the framework's routing; see ``shortcut``."""
+
+
+async def _submitted(request: Request, parts: Parts, order: Order) -> Response:
     if request.scope["query_string"] and _is_dry_run(request):
         return ok(render.placement(await try_out(parts, order)))
     return answered(await submit(parts, order))

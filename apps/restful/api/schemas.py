@@ -49,28 +49,32 @@ class Retry(_In):
 class Webhook(_In):
     """Where to tell about the session."""
 
-    status_types: Annotated[list[Text], Field(max_length=100)] = ["*"]
+    status_types: Annotated[list[Text], Field(max_length=100)] = Field(
+        default_factory=lambda: ["*"]
+    )
     callback_url: Annotated[str, Field(max_length=4096)]
-    callback_header: dict[Text, Annotated[str, Field(max_length=8192)]] = {}
+    callback_header: dict[Text, Annotated[str, Field(max_length=8192)]] = Field(
+        default_factory=dict
+    )
     result_chan: Text | None = None
 
 
 class _Common(_In):
-    webhooks: Annotated[list[Webhook], Field(max_length=20)] = []
+    webhooks: Annotated[list[Webhook], Field(max_length=20, default_factory=list)]
     rank: int = 0
     """Higher comes first; -65535 to 65535."""
     wait_time_second: Seconds = 0
     """Answer when the session ends or after this time, whichever is first."""
     timeout_second: Annotated[float, Field(gt=0, le=30 * _DAY, allow_inf_nan=False)] | None = None
     """The session fails when it has not ended after this time."""
-    retry: Retry = Retry()
+    retry: Retry | None = None
     labels: Annotated[
         dict[
             Annotated[str, Field(min_length=1, max_length=64)],
             Annotated[str, Field(max_length=256)],
         ],
-        Field(max_length=64),
-    ] = {}
+        Field(max_length=64, default_factory=dict),
+    ]
     interactive: bool = False
     """More input may follow while it runs. Not supported by this version."""
     ttl_second: Annotated[float, Field(ge=1, le=30 * _DAY, allow_inf_nan=False)] | None = None
@@ -100,9 +104,9 @@ class SingleEngineRequest(_Common):
     """Run one engine."""
 
     engine_id: Text
-    inputs: Annotated[dict[Text, InputPort], Field(max_length=1000)] = {}
-    outputs: Annotated[dict[Text, OutputPort], Field(max_length=1000)] = {}
-    result_channels: Annotated[list[Text], Field(max_length=1000)] = []
+    inputs: Annotated[dict[Text, InputPort], Field(max_length=1000, default_factory=dict)]
+    outputs: Annotated[dict[Text, OutputPort], Field(max_length=1000, default_factory=dict)]
+    result_channels: Annotated[list[Text], Field(max_length=1000, default_factory=list)]
     """Outputs that are stored and returned, beside those that are `interested`."""
 
     model_config = ConfigDict(
@@ -142,8 +146,8 @@ class Engine(_In):
     id: Text
     name: Text = ""
     """Unique in the workflow; the id when nothing is said."""
-    inputs: Annotated[list[Port], Field(max_length=500)] = []
-    outputs: Annotated[list[Port], Field(max_length=500)] = []
+    inputs: Annotated[list[Port], Field(max_length=500, default_factory=list)]
+    outputs: Annotated[list[Port], Field(max_length=500, default_factory=list)]
 
 
 class StartData(_In):
@@ -158,9 +162,9 @@ class StartData(_In):
 class WorkflowRequest(_Common):
     """Run a graph of engines."""
 
-    data_channels: Annotated[list[DataChannel], Field(max_length=2000)] = []
+    data_channels: Annotated[list[DataChannel], Field(max_length=2000, default_factory=list)]
     engines: Annotated[list[Engine], Field(max_length=200)]
-    start_data: Annotated[list[StartData], Field(max_length=10_000)] = []
+    start_data: Annotated[list[StartData], Field(max_length=10_000, default_factory=list)]
 
     model_config = ConfigDict(
         json_schema_extra={

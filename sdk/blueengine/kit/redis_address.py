@@ -25,7 +25,10 @@ class RedisAddress:
         Raises:
             SettingsError: The URL is none of these.
         """
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # e.g. half an IPv6 address
+            raise SettingsError("the Redis URL must look like redis://host:6379/0") from None
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
         if parts.scheme == "unix" and parts.path:
             return cls(unix_path=parts.path, username=user, password=password)

@@ -20,6 +20,7 @@ from blueengine.kit.redis_link import Script
 from blueengine.wire import lifecycle, names
 
 _INCLUDE: Final = re.compile(r"^-- include: (.+)$", re.MULTILINE)
+_LATER: Final = re.compile(r"^-- include later: (.+)$", re.MULTILINE)
 _FUNCTION: Final = re.compile(
     r"^local function (\w+)\((?:[^\n]* end\n|[^\n]*\n.*?^end\n)", re.MULTILINE | re.DOTALL
 )
@@ -60,6 +61,12 @@ def _needed(text: str) -> str:
             text = text[: function.start()] + text[function.end() :]
 
 
+def _made_later(text: str) -> str:
+    """Return functions a script seldom needs as one, ``later``, which makes and returns them."""
+    made = ", ".join(f"{function[1]} = {function[1]}" for function in _FUNCTION.finditer(text))
+    return f"local function later()\n{text}\nreturn {{{made}}}\n end\n"
+
+
 def render(text: str) -> str:
     """Return a script with its key names spelled out and the status tables it mentions before it."""
     text = _needed(text)
@@ -74,13 +81,16 @@ def load(*wanted: str) -> Mapping[str, Script]:
     """Return the scripts of these names (all when none is given), ready to be sent to Redis."""
     folder = files(__package__) / "lua"
     available = sorted(item.name[:-4] for item in folder.iterdir() if item.name.endswith(".lua"))
+
+    def parts(pattern: re.Pattern[str], body: str) -> str:
+        found = pattern.search(body)
+        names = found[1].split() if found else ()
+        return "\n".join((folder / "lib" / f"{name}.lua").read_text() for name in names)
+
     scripts = {}
     for name in wanted or available:
         body = (folder / f"{name}.lua").read_text()
-        included = _INCLUDE.search(body)
-        libs = [
-            (folder / "lib" / f"{lib}.lua").read_text()
-            for lib in (included[1].split() if included else ())
-        ]
-        scripts[name] = Script(name, render("\n".join([*libs, body])))
+        later = parts(_LATER, body)
+        text = [parts(_INCLUDE, body), _made_later(later) if later else "", body]
+        scripts[name] = Script(name, render("\n".join(text)))
     return scripts

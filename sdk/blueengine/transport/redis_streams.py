@@ -17,10 +17,13 @@ log = logging.getLogger(__name__)
 
 BLOCK_MS = 5_000
 AT_ONCE = 256
+TRIM_ENTRIES = 64
+TRIM_BYTES = 1 << 20
+"""What was read is trimmed away when it is more than this, or when nothing comes for a while."""
 
 
 class StreamReader:
-    """Reads one stream to its end and waits there; what was read is trimmed away.
+    """Reads one stream to its end and waits there; what was read is soon trimmed away.
 
     The link must be used by nobody else: a blocking read holds up what is queued behind it.
     """
@@ -30,21 +33,31 @@ class StreamReader:
         self._link = link
         self._key = key
         self._last = "0-0"
+        self._untrimmed = self._untrimmed_bytes = 0
 
     async def read(self) -> list[list[bytes]]:
         """Wait for entries and return their flat field lists; empty after a while without any."""
-        if self._last != "0-0":
-            stamp, _, number = self._last.partition("-")
-            trimmed = self._link.send("XTRIM", self._key, "MINID", f"{stamp}-{int(number) + 1}")
-            trimmed.add_done_callback(_forget)
+        if self._untrimmed_bytes > TRIM_BYTES or self._untrimmed > TRIM_ENTRIES:
+            self._trim()
         reply = await self._link.send(
             "XREAD", "COUNT", AT_ONCE, "BLOCK", BLOCK_MS, "STREAMS", self._key, self._last
         )
         if not reply:
+            self._trim()
             return []
-        entries = reply[0][1]
-        self._last = entries[-1][0].decode()
-        return [fields for _, fields in entries]
+        entries = [fields for _, fields in reply[0][1]]
+        self._last = reply[0][1][-1][0].decode()
+        self._untrimmed += len(entries)
+        self._untrimmed_bytes += sum(len(fields[-1]) for fields in entries)
+        return entries
+
+    def _trim(self) -> None:
+        """Free what was read; not at every read, for that is a round trip of its own."""
+        if self._untrimmed:
+            self._untrimmed = self._untrimmed_bytes = 0
+            stamp, _, number = self._last.partition("-")
+            trimmed = self._link.send("XTRIM", self._key, "MINID", f"{stamp}-{int(number) + 1}")
+            trimmed.add_done_callback(_forget)
 
 
 def _forget(future: "asyncio.Future[Reply]") -> None:

@@ -84,8 +84,8 @@ def from_fields(raw: list[bytes]) -> Command:
     Raises:
         DecodeError: Unknown kind, or a field is missing.
     """
-    fields = dict(zip(raw[::2], raw[1::2], strict=True))
     try:
+        fields = dict(zip(raw[::2], raw[1::2], strict=True))
         session, node = fields[b"s"].decode(), fields[b"n"].decode()
         attempt = int(fields[b"a"])
         match fields[b"t"]:

@@ -1,7 +1,7 @@
 """One message of a data channel: a small header beside untouched payload bytes."""
 
 from enum import IntEnum
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -45,7 +45,7 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
     """Where the payload is when it is not inline: a reference of the blob store."""
     trace: str = ""
     """W3C traceparent."""
-    version: int = 1
+    version: Literal[1] = 1
 
 
 class Stored(msgspec.Struct, frozen=True, array_like=True):
@@ -58,4 +58,4 @@ class Stored(msgspec.Struct, frozen=True, array_like=True):
     meta: bytes = b""
     blob: str = ""
     size: int = 0
-    version: int = 1
+    version: Literal[1] = 1

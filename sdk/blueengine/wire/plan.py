@@ -5,7 +5,7 @@ instance: which instance plays which node is in the ``picks`` beside it, so that
 every attempt.
 """
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -42,7 +42,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     interactive: bool = False
     """The client may push more input to channels that no engine writes."""
     labels: dict[str, str] = {}
-    version: int = 1
+    version: Literal[1] = 1
 
 
 class Feed(msgspec.Struct, frozen=True, array_like=True):
@@ -59,7 +59,7 @@ class StartData(msgspec.Struct, frozen=True, array_like=True):
     """All start data of a session, in the order given."""
 
     feeds: tuple[Feed, ...]
-    version: int = 1
+    version: Literal[1] = 1
 
 
 def writers(plan: Plan, channel: str) -> list[str]:

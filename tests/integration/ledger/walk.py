@@ -13,7 +13,7 @@ from blueengine.kit.redis_link import Link
 from blueengine.ledger.instance import InstanceLedger
 from blueengine.wire import codec, names
 from blueengine.wire.report import Fault, Outcome, Tally
-from tests.integration.ledger.model import ENDED, Model, SlotKey
+from tests.integration.ledger.model import ENDED, PATIENCE, Model, SlotKey
 from tests.kit.builders import a_result, a_session, an_engine_spec
 from tests.kit.ledger_view import LedgerView
 
@@ -262,6 +262,14 @@ class Walk:
     async def sweep(self, a: int, b: int, c: int, d: int) -> None:
         await self.match(ENGINES[a % 4], at_most=100)
 
+    async def passed_by(self, a: int, b: int, c: int, d: int) -> None:
+        """Free slots have passed a waiting session by so often that the next time is too much."""
+        pending = sorted(s.sid for s in self.model.sessions.values() if s.status == "pending")
+        if (sid := self.choose(a, pending)) and self.model.sessions[sid].missed < PATIENCE - 1:
+            self.say(f"passed by: {sid}")
+            await self.link.send("HSET", names.session(sid), "missed", PATIENCE - 1)
+            self.model.sessions[sid].missed = PATIENCE - 1
+
     async def match(self, engine: str, *, at_most: int) -> None:
         self.say(f"match {engine}, at most {at_most}")
         placed = await self.store.match(engine, at_most=at_most)
@@ -349,6 +357,8 @@ class Walk:
                 ),
             )
         self.same("elder", view.elder, self.model.elder)
+        if view.elder:
+            self.counts["steps with an elder"] = self.counts.get("steps with an elder", 0) + 1
 
     def _compare_slots(self, view: LedgerView) -> None:
         self.same("instances", view.records.keys(), self.model.instances.keys())
@@ -441,6 +451,7 @@ _WEIGHTS: Final[dict[Action, int]] = {
     Walk.start_timeout: 1,
     Walk.stop_ignored: 2,
     Walk.sweep: 1,
+    Walk.passed_by: 2,
 }
 STEPS: Final = [
     (action.__name__, action) for action, weight in _WEIGHTS.items() for _ in range(weight)

@@ -1,12 +1,13 @@
 -- close: a node's part has ended; its slot is given back. The last part ends the session, and a
 -- part that failed fails it.
--- include: base session slots ending results
+-- include: base session release ending results
+-- include later: slots breaking
 -- ARGV  1 session  2 attempt  3 node  4 instance  5 "finished" | "failed" | "stopped"
 --       6 fault (JSON) or ""  7 tally (JSON)  8 "1" when another attempt may help (a crash)
 --       then its last results: channel, sequence number of the first, how many, items, …
 -- answer: the session's status | "stale"
 local attempt, node, instance, outcome = tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
-local S, t = load(ARGV[1], node .. ':st', node .. ':in', 'stops', 'limit', 'ttl'), now()
+local S, t = load(ARGV[1], node .. ':st', node .. ':in', 'stops'), now()
 if not S then return 'stale' end
 release(S, attempt, node, instance)
 local st = get(S, node .. ':st')
@@ -19,13 +20,14 @@ if S.at == attempt and get(S, node .. ':in') == instance and arrow(SUB_ARROWS, s
       {engine = engine_of(S, node), node = node, instance = instance})
     outcome = 'failed'
   end
+  if S.left == 1 then fetch(S, 'created', 'wait', 'limit', 'ttl', 'first') end
   local i = 9
   while ARGV[i] and not terminal(S) do
     local count = tonumber(ARGV[i + 2])
     keep_results(S, t, node, ARGV[i], tonumber(ARGV[i + 1]), i + 3, i + 2 + count)
     i = i + 3 + count
   end
-  if outcome == 'failed' then part_broke(S, t, node, why, ARGV[8] == '1')
+  if outcome == 'failed' then later().part_broke(S, t, node, why, ARGV[8] == '1')
   else part_ended(S, t, node, outcome) end
   if S.at == attempt then put(S, node .. ':tally', ARGV[7]) end
 end

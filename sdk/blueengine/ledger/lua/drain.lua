@@ -1,5 +1,5 @@
 -- drain: an instance takes no new session. With "idle" only when it holds none.
--- include: base session slots
+-- include: base session release slots
 -- ARGV  1 instance  2 "always" | "idle"
 -- answer: how many sessions it holds | -1 when it is busy and was asked only if idle | -2 unknown
 local instance = ARGV[1]

@@ -1,6 +1,6 @@
 -- due: act on timers that ran out: engines that never became ready, sessions over their limit,
 -- engines that ignore Stop.
--- include: base session slots ending
+-- include: base session release ending slots breaking
 -- ARGV  1 at most so many
 -- answer: {timers acted on, microseconds until the next one (heartbeats included) or -1}
 local t, acted, most = now(), 0, tonumber(ARGV[1])

@@ -1,5 +1,5 @@
 -- match: give an engine's free slots to the sessions parked on it, first in order first.
--- include: base session slots
+-- include: base session release slots
 -- ARGV  1 engine  2 at most so many sessions
 -- answer: how many were placed. What is left over wakes management again.
 local engine, placed, at, done, t = ARGV[1], 0, 0, 0, now()

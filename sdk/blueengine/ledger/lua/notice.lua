@@ -5,6 +5,7 @@
 local S = load(ARGV[1])
 if not S or S.at ~= tonumber(ARGV[2]) or terminal(S) then return 'stale' end
 if ARGV[4] == 'progress' then put(S, ARGV[3] .. ':progress', ARGV[5]) end
+S.long = true
 event(S, 'k', 'notice', 'n', ARGV[3], 'type', ARGV[4], 'body', ARGV[5])
 save(S)
 return 'ok'

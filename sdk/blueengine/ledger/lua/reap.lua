@@ -1,6 +1,6 @@
 -- reap: give up instances whose heartbeat is overdue. Deadlines count only while somebody was
 -- watching and Redis was there to take the beats: after a gap everybody gets one timeout more.
--- include: base session slots ending bury
+-- include: base session release ending slots breaking bury
 -- ARGV  1 at most so many  2 heartbeat timeout, microseconds
 -- answer: instances given up
 local t, timeout = now(), tonumber(ARGV[2])

@@ -1,6 +1,6 @@
 -- refuse: an instance cannot take the session. It is queued again, not for that instance;
 -- after too many refusals it fails with the last reason.
--- include: base session slots ending
+-- include: base session release ending slots breaking
 -- ARGV  1 session  2 attempt  3 node  4 instance  5 fault (JSON)  6 refusals that fail the session
 -- answer: "again" | "failed" | "stale"
 local S, t = load(ARGV[1]), now()

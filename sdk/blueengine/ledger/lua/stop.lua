@@ -1,5 +1,5 @@
 -- stop: a client ends a session. Pending: canceled at once; running: its engines are told to stop.
--- include: base session slots ending
+-- include: base session release ending breaking
 -- ARGV  1 session  2 reason
 -- answer: {"canceled"|"stopping"} | {"ended", status} | {"unknown"}
 local S, t = load(ARGV[1]), now()

@@ -1,5 +1,5 @@
 -- submit: store a session and give it its slots at once if nobody waits before it, else queue it.
--- include: base session slots
+-- include: base session release slots
 -- ARGV  1 session  2 kind  3 rank  4 plan  5 nodes "name=engine,…"  6 nodes told to Go "a,b"
 --       7 start data  8 stored channels "x,y"  9 specs version it was checked against, or -1
 --       10 gateway to poke at the end, or ""  11 start timeout  12 time limit or 0  13 ttl
@@ -31,13 +31,13 @@ if ARGV[9] ~= '-1' and ARGV[9] ~= (redis.call('GET', K.specs()) or '0') then ret
 if ARGV[17] ~= '' then redis.call('SET', K.idempotency(ARGV[17]), sid .. ' ' .. ARGV[18], 'EX', 86400) end
 
 local order = num(-tonumber(ARGV[3]) * 68719476736 + redis.call('INCR', K.order()))
-local S = {id = sid, key = key, st = 'pending', at = 1, text = ARGV[5], order = order, created = num(t),
-  wait = ARGV[10], slots = 0, missed = 0, dirty = {}, history = {'k', 'session', 'st', 'pending'},
+local S = {id = sid, key = key, st = 'pending', at = 1, text = ARGV[5], slots = 0, dirty = {}, history = {'k', 'session', 'st', 'pending'},
   -- known here, so that the placement does not ask Redis for them
-  fields = {plan = ARGV[4], fed = ARGV[6], input = ARGV[7], start = ARGV[11], refusers = false}}
+  fields = {plan = ARGV[4], fed = ARGV[6], input = ARGV[7], start = ARGV[11], order = order,
+    created = num(t), parked = false, refusers = false, missed = false}}
 S.dirty = {'st', 'pending', 'at', 1, 'kind', ARGV[2], 'rank', ARGV[3], 'plan', ARGV[4], 'nodes', ARGV[5],
   'fed', ARGV[6], 'input', ARGV[7], 'stored', ARGV[8], 'wait', ARGV[10], 'start', ARGV[11], 'limit', ARGV[12],
-  'ttl', ARGV[13], 'grace', ARGV[14], 'max', ARGV[15], 'labels', ARGV[16], 'order', order, 'created', S.created}
+  'ttl', ARGV[13], 'grace', ARGV[14], 'max', ARGV[15], 'labels', ARGV[16], 'order', order, 'created', num(t)}
 
 for _, n in ipairs(nodes(S)) do
   put(S, n.name .. ':st', 'pending')
@@ -47,7 +47,7 @@ local kept_items, text = {}, {}
 for i = 19, #ARGV, 2 do kept_items[ARGV[i]] = redis.call('RPUSH', K.results(sid, ARGV[i]), ARGV[i + 1]) end
 for channel, count in pairs(kept_items) do text[#text + 1] = channel .. '=' .. count end
 if #text > 0 then put(S, 'kept', table.concat(text, ',')) end
-redis.call('ZADD', K.sessions(), S.created, sid)
+redis.call('ZADD', K.sessions(), num(t), sid)
 if ARGV[12] ~= '0' then redis.call('ZADD', K.timers(), num(t + ARGV[12]), 'limit ' .. sid) end
 local lacking = behind(S) or place(S, t)
 if lacking then park(S, lacking) end

@@ -5,14 +5,15 @@ local function keep_results(S, t, node, channel, first, from, to)
   local field = node .. ':o:' .. channel
   local expected = tonumber(get(S, field) or '0')
   if first > expected then return 'gap' end
-  local count = 0
+  local stored = 0
   for i = from + expected - first, to do
-    count = redis.call('RPUSH', K.results(S.id, channel), ARGV[i])
+    stored = redis.call('RPUSH', K.results(S.id, channel), ARGV[i])
   end
-  if count > 0 then
+  if stored > 0 then
+    S.long = true
     put(S, field, first + to - from + 1)
     if not get(S, 'first') then put(S, 'first', num(t)) end
-    event(S, 'k', 'results', 'n', node, 'c', channel, 'count', count)
+    event(S, 'k', 'results', 'n', node, 'c', channel, 'count', stored)
   end
   return 'ok'
 end

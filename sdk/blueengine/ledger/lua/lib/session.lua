@@ -3,19 +3,25 @@
 -- its history, and the pokes to those who watch.
 --
 -- S.st, S.at, … are the fields every script needs; any other field goes through get and put.
+-- S.long marks a step that may happen any number of times: the history is then kept from growing.
 -- ARROWS and SUB_ARROWS are the status tables as text: " from/event=to from/event=to … ".
 
 -- load(session, field, …): nil when there is none. The further fields are fetched with it.
 local function load(sid, ...)
-  local key = K.session(sid)
-  local v = redis.call('HMGET', key, 'st', 'at', 'nodes', 'order', 'created', 'left', 'unready', 'parked', 'wait', 'follow',
-    'slots', 'missed', ...)
+  local key, further = K.session(sid), {...}
+  local v = redis.call('HMGET', key, 'st', 'at', 'nodes', 'left', 'unready', 'slots', 'follow', ...)
   if not v[1] then return nil end
   local fields = {}
-  for i = 1, select('#', ...) do fields[select(i, ...)] = v[12 + i] end
-  return {id = sid, key = key, st = v[1], was = v[1], at = tonumber(v[2]), text = v[3], order = v[4], created = v[5],
-    left = tonumber(v[6]), unready = tonumber(v[7]), parked = v[8], parked_was = v[8], wait = v[9], follow = v[10],
-    slots = tonumber(v[11] or '0'), missed = tonumber(v[12] or '0'), fields = fields, dirty = {}, history = {}}
+  for i = 1, #further do fields[further[i]] = v[7 + i] end
+  return {id = sid, key = key, st = v[1], was = v[1], at = tonumber(v[2]), text = v[3], left = tonumber(v[4]),
+    unready = tonumber(v[5]), slots = tonumber(v[6] or '0'), follow = v[7], fields = fields, dirty = {}, history = {}}
+end
+
+-- fetch(S, field, …): get several fields at once
+local function fetch(S, ...)
+  local wanted = {...}
+  local v = redis.call('HMGET', S.key, ...)
+  for i = 1, #wanted do S.fields[wanted[i]] = v[i] end
 end
 
 local function get(S, field)
@@ -26,6 +32,8 @@ local function get(S, field)
   end
   return v
 end
+
+local function number(S, field) return tonumber(get(S, field) or '0') end
 
 local function put(S, field, value)
   S.fields[field] = value
@@ -50,7 +58,8 @@ local function nodes(S)
 end
 
 local function event(S, ...)
-  for i = 1, select('#', ...) do S.history[#S.history + 1] = select(i, ...) end
+  local words, history = {...}, S.history
+  for i = 1, #words do history[#history + 1] = words[i] end
 end
 
 local function arrow(arrows, from, what)
@@ -103,9 +112,9 @@ end
 
 -- score of a session in the index of a status
 local function score(S, st)
-  if st == 'pending' then return S.order end
+  if st == 'pending' then return get(S, 'order') end
   if st == 'queuing' then return S.start_due end  -- the index is the timer of the start, too
-  return S.created
+  return get(S, 'created')
 end
 
 -- wake(engine): have management match it, if there are both free slots and somebody who waits
@@ -118,13 +127,13 @@ end
 
 -- save_queue(S): put the session into the queue it is parked in, take it out of the one it was in
 local function save_queue(S)
-  if S.st ~= 'pending' then S.parked = '' end
-  local now_in, was_in = S.parked or '', S.parked_was or ''
+  local was_in = get(S, 'parked') or ''
+  local now_in = S.st ~= 'pending' and '' or S.parked or was_in
   if now_in == was_in then return end
   if was_in ~= '' then redis.call('ZREM', K.waiting(was_in), S.id) end
   put(S, 'parked', now_in)
   if now_in ~= '' then
-    redis.call('ZADD', K.waiting(now_in), S.order, S.id)
+    redis.call('ZADD', K.waiting(now_in), get(S, 'order'), S.id)
     wake(now_in)  -- what made it park may be over by the end of this script
   elseif redis.call('GET', K.elder()) == S.id then
     -- what was kept free for it is there for all again
@@ -138,7 +147,7 @@ local function save(S)
     if S.was and S.was ~= S.st then redis.call('ZREM', K.status(S.was), S.id) end
     redis.call('ZADD', K.status(S.st), score(S, S.st), S.id)
     if S.st == 'pending' then
-      for _, n in ipairs(nodes(S)) do redis.call('ZADD', K.pending_list(n.engine), S.order, S.id) end
+      for _, n in ipairs(nodes(S)) do redis.call('ZADD', K.pending_list(n.engine), get(S, 'order'), S.id) end
     elseif S.was == 'pending' then
       for _, n in ipairs(nodes(S)) do redis.call('ZREM', K.pending_list(n.engine), S.id) end
     end
@@ -147,9 +156,10 @@ local function save(S)
   if S.st == 'pending' or S.was == 'pending' then save_queue(S) end
   if #S.dirty > 0 then in_pieces('HSET', S.key, S.dirty) end
   if #S.history > 0 then
-    redis.call('XADD', K.events(S.id), 'MAXLEN', '~', '10000', '*', 'a', S.at, unpack(S.history))
+    if S.long then redis.call('XADD', K.events(S.id), 'MAXLEN', '~', '10000', '*', 'a', S.at, unpack(S.history))
+    else redis.call('XADD', K.events(S.id), '*', 'a', S.at, unpack(S.history)) end
     poke(S, S.follow)
   end
-  if S.st ~= S.was and terminal(S) then poke(S, S.wait) end
-  S.was, S.parked_was, S.start_due, S.dirty, S.history = S.st, S.parked, nil, {}, {}
+  if S.st ~= S.was and terminal(S) then poke(S, get(S, 'wait')) end
+  S.was, S.parked, S.start_due, S.dirty, S.history = S.st, nil, nil, {}, {}
 end

@@ -1,6 +1,4 @@
--- Slots: taken and given back exactly once. The truth is the set K.held(instance); the score in
--- K.free(engine) is kept equal to concurrency - SCARD(held) while the instance may take work, and
--- the session's field `slots` counts what it holds in all its attempts.
+-- Taking slots (lib/release.lua says what they are), and waiting for them.
 --
 -- Nobody starves: a session that free slots have passed by PATIENCE times, because it needs several
 -- at once, becomes the elder (one at a time, in K.elder). What the elder needs of an engine is kept
@@ -8,28 +6,6 @@
 -- cannot have enough slots at all, e.g. at zero instances.
 
 local PATIENCE = 8
-
-local function slot(S, attempt, node) return S.id .. ' ' .. attempt .. ' ' .. node end
-
-local function stop_timer(S, attempt, node, instance)
-  return 'stop ' .. S.id .. ' ' .. attempt .. ' ' .. node .. ' ' .. instance
-end
-
--- release(S, attempt, node, instance): give back the slot if it is still taken. It comes before
--- whatever else the script does with the part, so that a new attempt may have it at once.
-local function release(S, attempt, node, instance)
-  if redis.call('SREM', K.held(instance), slot(S, attempt, node)) == 0 then return end
-  local engine = engine_of(S, node)
-  if redis.call('ZSCORE', K.free(engine), instance) then
-    redis.call('ZINCRBY', K.free(engine), 1, instance)
-    wake(engine)
-  end
-  local member = S.at == attempt and demand_member(S, node) or old_demand_member(S, node, attempt)
-  redis.call('SREM', K.demand(engine), member)
-  if get(S, 'stops') then redis.call('ZREM', K.timers(), stop_timer(S, attempt, node, instance)) end
-  S.slots = S.slots - 1
-  put(S, 'slots', S.slots)
-end
 
 -- pick(S, engine): the instance with the most free slots; one that refused this session only when
 -- there is no other (a busy one is waited for, but not for ever)
@@ -45,7 +21,7 @@ local function pick(S, engine)
       other = true
     end
   end
-  if best[2] and tonumber(best[2]) > 0 and (not other or S.missed >= PATIENCE) then return best[1] end
+  if best[2] and tonumber(best[2]) > 0 and (not other or number(S, 'missed') >= PATIENCE) then return best[1] end
 end
 
 -- needs(S): engine -> how many slots of it
@@ -69,7 +45,7 @@ local function kept(S)
   local elder = redis.call('GET', K.elder())
   if not elder or elder == S.id then return end
   local E = load(elder)
-  if not E or tonumber(E.order) > tonumber(S.order) then return end
+  if not E or number(E, 'order') > number(S, 'order') then return end
   local wanted = needs(E)
   for _, n in ipairs(nodes(S)) do
     if wanted[n.engine] then
@@ -93,19 +69,19 @@ end
 
 -- missed(S): free slots pass this session by; true when that makes it impatient
 local function missed(S)
-  if S.missed < PATIENCE and (#nodes(S) > 1 or S.refusers) then
-    S.missed = S.missed + 1
-    put(S, 'missed', S.missed)
-    if S.missed == PATIENCE then return true end
+  local times = number(S, 'missed') + 1
+  if times <= PATIENCE and (#nodes(S) > 1 or S.refusers) then
+    put(S, 'missed', times)
+    if times == PATIENCE then return true end
   end
 end
 
 -- claim_elder(S): an impatient session becomes the elder, unless one is that comes before it
 local function claim_elder(S)
-  if S.missed < PATIENCE or #nodes(S) == 1 then return end
+  if number(S, 'missed') < PATIENCE or #nodes(S) == 1 then return end
   local elder = redis.call('GET', K.elder())
   local E = elder and load(elder)
-  if E and tonumber(E.order) <= tonumber(S.order) or not possible(S) then return end
+  if E and number(E, 'order') <= number(S, 'order') or not possible(S) then return end
   redis.call('SET', K.elder(), S.id)
   if E then
     for _, n in ipairs(nodes(E)) do wake(n.engine) end
@@ -116,7 +92,7 @@ end
 local function behind(S)
   for _, n in ipairs(nodes(S)) do
     local front = redis.call('ZRANGE', K.waiting(n.engine), 0, 0, 'WITHSCORES')
-    if front[2] and tonumber(front[2]) < tonumber(S.order) then return n.engine end
+    if front[2] and tonumber(front[2]) < number(S, 'order') then return n.engine end
   end
 end
 
@@ -172,7 +148,7 @@ local function place(S, t)
   put(S, 'unready', S.unready)
   put(S, 'slots', S.slots)
   put(S, 'picked', stamp)
-  if S.missed > 0 then put(S, 'missed', 0) end
+  if number(S, 'missed') > 0 then put(S, 'missed', 0) end
   local fed = ',' .. get(S, 'fed') .. ','
   local all = table.concat(text, ',')
   for i, n in ipairs(S.nodes) do

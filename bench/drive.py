@@ -1,0 +1,189 @@
+"""Clients that put load on the platform and on Celery."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from redis.asyncio import Redis
+
+from bench import cpu
+from bench.errors import BenchError
+from bench.lean_http import Connection, post
+from bench.stack import Stack
+
+PAYLOAD: Final = {"text": "x" * 189}
+"""200 bytes as JSON."""
+CHAIN: Final = ("echo-a", "echo-b", "echo-c")
+IN_FLIGHT: Final = 64
+WAIT_SECONDS: Final = 30
+
+
+def one_engine() -> bytes:
+    """Return the request of a session of one engine."""
+    body = {
+        "engineId": CHAIN[0],
+        "inputs": {"Control": {"type": "JSON", "payload": PAYLOAD}},
+        "outputs": {"Result": {"type": "JSON", "interested": True}},
+        "waitTimeSecond": WAIT_SECONDS,
+    }
+    return post("/api/v1/process-single-engine", msgspec.json.encode(body))
+
+
+def chain(
+    engines: Sequence[str] = CHAIN,
+    *,
+    payload: Any = None,
+    kind: str = "JSON",
+    ports: tuple[str, str] = ("Control", "Result"),
+    wait: float = WAIT_SECONDS,
+) -> bytes:
+    """Return the request of a workflow of engines in a row.
+
+    The first engine reads its start data from Control and the last writes JSON to Result; between
+    them messages of ``kind`` go from the second of ``ports`` to the first.
+    """
+    channels = [{"name": "c0", "type": "JSON"}]
+    graph = []
+    for number, engine in enumerate(engines):
+        first, last = number == 0, number == len(engines) - 1
+        reads, reads_kind = ("Control", "JSON") if first else (ports[0], kind)
+        writes, writes_kind = ("Result", "JSON") if last else (ports[1], kind)
+        channels.append({"name": f"c{number + 1}", "type": writes_kind})
+        graph.append(
+            {
+                "id": engine,
+                "inputs": [{"name": reads, "type": reads_kind, "linkTo": f"c{number}"}],
+                "outputs": [{"name": writes, "type": writes_kind, "linkTo": f"c{number + 1}"}],
+            }
+        )
+    channels[-1]["interested"] = True  # type: ignore[assignment]  # the others hold texts alone
+    body = {
+        "dataChannels": channels,
+        "engines": graph,
+        "startData": [{"channelName": "c0", "payload": PAYLOAD if payload is None else payload}],
+        "waitTimeSecond": wait,
+    }
+    return post("/api/v1/process-workflow", msgspec.json.encode(body))
+
+
+def check(status: int, body: bytes) -> None:
+    """See that a session has finished.
+
+    Raises:
+        BenchError: It has not.
+    """
+    if status != 200 or b'"finished"' not in body:
+        raise BenchError(f"a session did not finish: {status} {body[:2000].decode()}")
+
+
+async def latency(stack: Stack, request: bytes, count: int) -> list[float]:
+    """Return the seconds each of ``count`` sessions took, one in flight on one connection."""
+    connection = await Connection.connect(stack.port)
+    taken = []
+    try:
+        for _ in range(count):
+            started = time.perf_counter()
+            status, body = await connection.send(request)
+            taken.append(time.perf_counter() - started)
+            check(status, body)
+    finally:
+        connection.close()
+    return taken
+
+
+@dataclass(frozen=True)
+class Load:
+    """What happened while many sessions were in flight."""
+
+    rate: float
+    """Sessions a second."""
+    cpu: Mapping[str, float]
+    """Microseconds of CPU per session and program."""
+    busy: float
+    """CPUs that were busy with it."""
+
+
+async def throughput(stack: Stack, request: bytes, seconds: float) -> Load:
+    """Keep ``IN_FLIGHT`` sessions under way, each on a connection of its own."""
+    connections = [await Connection.connect(stack.port) for _ in range(IN_FLIGHT)]
+    done = 0
+    until = time.perf_counter() + seconds
+
+    async def lane(connection: Connection) -> None:
+        nonlocal done
+        while time.perf_counter() < until:
+            check(*await connection.send(request))
+            done += 1
+
+    try:
+        before, started = cpu.used(stack.programs), time.perf_counter()
+        async with asyncio.TaskGroup() as group:
+            for connection in connections:
+                group.create_task(lane(connection))
+        took = time.perf_counter() - started
+        each = cpu.per_session(before, cpu.used(stack.programs), done)
+    except* BenchError as errors:
+        raise errors.exceptions[0] from None
+    finally:
+        for connection in connections:
+            connection.close()
+    rate = done / took
+    return Load(rate, each, sum(each.values()) * rate / 1e6)
+
+
+async def ping(redis: "Redis", count: int) -> list[float]:
+    """Return the seconds each PING of redis-py took, one in flight."""
+    taken = []
+    for _ in range(count):
+        started = time.perf_counter()
+        await redis.ping()
+        taken.append(time.perf_counter() - started)
+    return taken
+
+
+class Celery:
+    """Celery's client, a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        """Speak to ``process``."""
+        self._process = process
+
+    async def latency(self, length: int, count: int) -> list[float]:
+        """Return the seconds each of ``count`` chains of this length took, one in flight."""
+        answer = await self._ask({"length": length, "count": count})
+        seconds: list[float] = answer["seconds"]
+        return seconds
+
+    async def throughput(self, length: int, seconds: float) -> float:
+        """Return how many chains a second end with ``IN_FLIGHT`` under way."""
+        answer = await self._ask({"length": length, "seconds": seconds, "in_flight": IN_FLIGHT})
+        return float(answer["rate"])
+
+    async def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({**order, "payload": PAYLOAD}).encode() + b"\n")
+        line = await self._process.stdout.readline()
+        if not line:
+            raise BenchError("Celery's client ended")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+@asynccontextmanager
+async def peers(stack: Stack, *, celery: bool) -> AsyncIterator[tuple["Redis", Celery | None]]:
+    """Open redis-py's connection to Redis, and Celery's client."""
+    async with AsyncExitStack() as opened:
+        redis = Redis.from_url(stack.url)
+        opened.push_async_callback(redis.aclose)
+        peer = None
+        if celery:
+            process = await stack.pipe("bench.peers.celery_client", CELERY_URL=stack.celery_url)
+            opened.push_async_callback(stack.end, process)
+            peer = Celery(process)
+        yield redis, peer

@@ -1,0 +1,188 @@
+"""What a session costs: latency with one in flight, throughput with many, beside PING and Celery."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+from bench import drive
+from bench.measure import Section, Target, p50, p99
+from bench.stack import Stack, celery_beside
+
+Say = Callable[[str], None]
+
+FSYNC: Final = ("no", "everysec", "always")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How long to measure."""
+
+    rounds: int
+    pings: int
+    sessions: int
+    peers: int
+    """Round trips of Celery."""
+    seconds: float
+    """Of each throughput cell."""
+
+
+FULL: Final = Size(rounds=7, pings=1000, sessions=300, peers=100, seconds=3.0)
+QUICK: Final = Size(rounds=3, pings=500, sessions=150, peers=50, seconds=1.5)
+
+
+async def run(stack: Stack, *, quick: bool, say: Say) -> Section:
+    """Measure in rounds; in each every cell and every denominator once."""
+    size = QUICK if quick else FULL
+    one, three = drive.one_engine(), drive.chain()
+    rounds: defaultdict[str, list[float]] = defaultdict(list)
+    pooled: defaultdict[str, list[float]] = defaultdict(list)
+    loads: defaultdict[str, list[drive.Load]] = defaultdict(list)
+
+    async with (
+        celery_beside(stack) as celery,
+        drive.peers(stack, celery=celery) as (redis, peer),
+    ):
+
+        async def latencies() -> None:
+            pings = await drive.ping(redis, size.pings)
+            for name, request in (("1", one), ("3", three)):
+                taken = await drive.latency(stack, request, size.sessions)
+                pooled[name] += taken
+                rounds[f"p50 {name}"].append(p50(taken))
+                rounds[f"p99 {name}"].append(p99(taken))
+                pings += await drive.ping(redis, size.pings)
+                if peer:
+                    theirs = await peer.latency(int(name), size.peers)
+                    rounds[f"celery p50 {name}"].append(p50(theirs))
+                    rounds[f"celery p99 {name}"].append(p99(theirs))
+            rounds["ping"].append(p50(pings))
+
+        async def rates() -> None:
+            for name, request in (("1", one), ("3", three)):
+                load = await drive.throughput(stack, request, size.seconds)
+                loads[name].append(load)
+                rounds[f"rate {name}"].append(load.rate)
+                if peer:
+                    theirs = await peer.throughput(int(name), size.seconds)
+                    rounds[f"celery rate {name}"].append(theirs)
+
+        await _warm_up(stack, one, three, peer)
+        for number in range(size.rounds):
+            say(f"sessions: round {number + 1} of {size.rounds}")
+            await latencies()
+            await rates()
+            stack.check()
+    return _section(rounds, pooled, loads)
+
+
+async def _warm_up(
+    stack: Stack,
+    one: bytes,
+    three: bytes,
+    peer: drive.Celery | None,
+) -> None:
+    for request in (one, three):
+        await drive.latency(stack, request, 100)
+        await drive.throughput(stack, request, 0.5)
+    if peer:
+        for length in (1, 3):
+            await peer.latency(length, 10)
+
+
+def _section(
+    rounds: Mapping[str, Sequence[float]],
+    pooled: Mapping[str, Sequence[float]],
+    loads: Mapping[str, Sequence[drive.Load]],
+) -> Section:
+    section = Section("sessions")
+    ping = rounds["ping"]
+    section.add("PING of redis-py, p50", [1e6 * t for t in ping], "µs")
+    for name, what in (("1", "1 engine"), ("3", "chain of 3")):
+        section.add(f"{what}, p50", [1e3 * t for t in rounds[f"p50 {name}"]], "ms")
+        section.add(f"{what}, p99 of all rounds", [1e3 * p99(pooled[name])], "ms")
+    section.ratio("1 engine p50 ÷ PING", rounds["p50 1"], ping, Target(19, 13))
+    each = [(b - a) / 2 for a, b in zip(rounds["p50 1"], rounds["p50 3"], strict=True)]
+    section.ratio("each further engine ÷ PING", each, ping, Target(4, 2))
+    for name, what in (("1", "1 engine"), ("3", "chain of 3")):
+        section.ratio(
+            f"{what} p99 ÷ p50", rounds[f"p99 {name}"], rounds[f"p50 {name}"], Target(3, 2)
+        )
+    for name, what in (("1", "1 engine"), ("3", "chain of 3")):
+        section.add(f"{what}, {drive.IN_FLIGHT} in flight", rounds[f"rate {name}"], "sessions/s")
+    if "celery rate 1" in rounds:
+        _against_celery(section, rounds)
+    else:
+        section.notes.append("Celery is not installed: nothing to compare with")
+    for name, what in (("1", "1 engine"), ("3", "chain of 3")):
+        section.notes.append(_cpu_note(what, loads[name]))
+    return section
+
+
+def _against_celery(section: Section, rounds: Mapping[str, Sequence[float]]) -> None:
+    for name, what in (("1", "1 task"), ("3", "chain of 3")):
+        section.add(f"Celery {what}, p50", [1e3 * t for t in rounds[f"celery p50 {name}"]], "ms")
+        section.add(
+            f"Celery {what}, {drive.IN_FLIGHT} in flight", rounds[f"celery rate {name}"], "/s"
+        )
+    for name, what, faster, more in (
+        ("1", "1 engine", Target(1.5, 2.5, at_least=True), Target(2.5, 4, at_least=True)),
+        ("3", "chain of 3", Target(4, 7, at_least=True), Target(8, 12, at_least=True)),
+    ):
+        section.ratio(
+            f"{what}: Celery's p50 ÷ ours",
+            rounds[f"celery p50 {name}"],
+            rounds[f"p50 {name}"],
+            faster,
+        )
+        section.ratio(
+            f"{what}: our sessions/s ÷ Celery's",
+            rounds[f"rate {name}"],
+            rounds[f"celery rate {name}"],
+            more,
+        )
+
+
+def _cpu_note(what: str, loads: Sequence[drive.Load]) -> str:
+    names = dict.fromkeys(name for load in loads for name in load.cpu)
+    shares = {name: median(load.cpu.get(name, 0.0) for load in loads) for name in names}
+    parts = ", ".join(
+        f"{name} {share:.0f}"
+        for name, share in sorted(shares.items(), key=lambda s: -s[1])
+        if share
+    )
+    busy = median(load.busy for load in loads)
+    return (
+        f"CPU of a session of {what}, µs: {parts}; "
+        f"sum {sum(shares.values()):.0f}, {busy:.1f} CPUs busy"
+    )
+
+
+async def durability(stack: Stack, *, quick: bool, say: Say) -> Section:
+    """Measure what each setting of appendfsync costs."""
+    rounds, count, seconds = (2, 100, 1.0) if quick else (3, 200, 2.0)
+    requests = {"1 engine": drive.one_engine(), "chain of 3": drive.chain()}
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    section = Section("appendfsync")
+    try:
+        for number in range(rounds):
+            say(f"appendfsync: round {number + 1} of {rounds}")
+            for policy in FSYNC:
+                await stack.link.send("CONFIG", "SET", "appendfsync", policy)
+                for what, request in requests.items():
+                    taken = await drive.latency(stack, request, count)
+                    load = await drive.throughput(stack, request, seconds)
+                    found[f"{what} {policy} p50"].append(1e3 * p50(taken))
+                    found[f"{what} {policy} rate"].append(load.rate)
+    finally:
+        await stack.link.send("CONFIG", "SET", "appendfsync", "everysec")
+    for what in requests:
+        for policy in FSYNC:
+            section.add(f"{what}, {policy}: p50", found[f"{what} {policy} p50"], "ms")
+            section.add(
+                f"{what}, {policy}: {drive.IN_FLIGHT} in flight",
+                found[f"{what} {policy} rate"],
+                "sessions/s",
+            )
+    return section

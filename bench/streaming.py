@@ -1,0 +1,139 @@
+"""Messages a second through source → 3 stages → sink, beside the same path on bare Redis Streams."""
+
+import asyncio
+import json
+import secrets
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from bench import drive
+from bench.errors import BenchError
+from bench.lean_http import Connection
+from bench.measure import Section, Target
+from bench.sessions import Say
+from bench.stack import Stack
+
+ENGINES: Final = ("source", *drive.CHAIN, "sink")
+LIMIT_SECONDS: Final = 55
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Messages of one kind."""
+
+    name: str
+    size: int
+    count: int
+    quick: int
+    """Count when time is short."""
+    target: Target
+
+
+KINDS: Final = (
+    Kind("json", 1 << 10, 20_000, 8_000, Target(0.4, 0.7, at_least=True)),
+    Kind("frames", 1 << 20, 300, 120, Target(2, 2.5, at_least=True)),
+)
+
+
+async def run(stack: Stack, *, quick: bool, say: Say) -> Section:
+    """Measure both kinds, ours and the plain path in turn, with and without an append-only file."""
+    section = Section("streaming")
+    rounds = 2 if quick else 5
+    await stack.start_engines(["source", "sink"])
+    try:
+        for aof in ("yes", "no"):
+            await _append_only(stack, aof)
+            found: defaultdict[str, list[float]] = defaultdict(list)
+            for number in range(rounds):
+                say(f"streaming, appendonly {aof}: round {number + 1} of {rounds}")
+                for kind in KINDS:
+                    count = kind.quick if quick else kind.count
+                    ours = await platform(stack, kind, count)
+                    found[f"{kind.name} ours"].append(ours)
+                    plain = await plain_chain(stack, kind, count)
+                    found[f"{kind.name} plain"].append(plain)
+                    stack.check()
+            _report(section, found, aof)
+    finally:
+        await _append_only(stack, "yes")
+        await stack.stop("source", "sink")
+    return section
+
+
+async def _append_only(stack: Stack, word: str) -> None:
+    """Switch the append-only file and wait until Redis has done what that needs."""
+    await stack.link.send("CONFIG", "SET", "appendonly", word)
+    async with asyncio.timeout(60):
+        while b"aof_rewrite_in_progress:1" in await stack.link.send("INFO", "persistence"):  # noqa: ASYNC110 - Redis tells nobody when it is done
+            await asyncio.sleep(0.05)
+
+
+def _report(section: Section, found: Mapping[str, list[float]], aof: str) -> None:
+    durable = "appendfsync everysec" if aof == "yes" else "no append-only file"
+    for kind in KINDS:
+        unit, scale = ("MB/s", kind.size / 1e6) if kind.size >= 1 << 20 else ("messages/s", 1.0)
+        what = "1 MiB frames" if kind.size >= 1 << 20 else "1 KiB JSON"
+        ours, plain = found[f"{kind.name} ours"], found[f"{kind.name} plain"]
+        section.add(f"{what}, {durable}", [rate * scale for rate in ours], unit)
+        section.add(f"{what}, plain Redis, {durable}", [rate * scale for rate in plain], unit)
+        section.ratio(f"{what} ÷ plain Redis, {durable}", ours, plain, kind.target)
+
+
+async def platform(stack: Stack, kind: Kind, count: int) -> float:
+    """Run one session of five engines; messages a second, from the first made to the last counted."""
+    ports = ("Control", "Result") if kind.name == "json" else ("Frames", "Frames")
+    request = drive.chain(
+        ENGINES,
+        payload={"kind": kind.name, "count": count, "size": kind.size},
+        kind="JSON" if kind.name == "json" else "Bytes",
+        ports=ports,
+        wait=LIMIT_SECONDS,
+    )
+    connection = await Connection.connect(stack.port)
+    try:
+        status, body = await connection.send(request)
+    finally:
+        connection.close()
+    drive.check(status, body)
+    results = msgspec.json.decode(body)["data"]["results"]
+    return _rate(results[f"c{len(ENGINES)}"][0], count)
+
+
+async def plain_chain(stack: Stack, kind: Kind, count: int) -> float:
+    """Run the plain path; messages a second, from the first made to the last counted."""
+    roles = ["source", "stage", "stage", "stage", "sink"]
+    prefix = f"bench:{secrets.token_hex(4)}"
+    keys = [f"{prefix}:{number}" for number in range(len(roles) + 1)]
+    processes = [
+        await stack.pipe(
+            "bench.peers.plain_chain", role, keys[at], keys[at + 1], str(count), str(kind.size)
+        )
+        for at, role in enumerate(roles)
+    ]
+    try:
+        async with asyncio.timeout(LIMIT_SECONDS):
+            source, *_, sink = processes
+            assert source.stdin is not None
+            assert source.stdout is not None
+            assert sink.stdout is not None
+            await source.stdout.readline()
+            await asyncio.sleep(0.5)  # the others wait in their reads by now
+            source.stdin.write(b"go\n")
+            line = await sink.stdout.readline()
+            if not line:
+                raise BenchError("the plain path ended early")
+            return _rate(json.loads(line), count)
+    finally:
+        await asyncio.gather(*(stack.end(process) for process in processes))
+        await stack.link.send("DEL", *keys)
+
+
+def _rate(tally: Mapping[str, Any], count: int) -> float:
+    if tally["count"] != count:
+        raise BenchError(f"{tally['count']} of {count} messages arrived")
+    nanoseconds: int = tally["ns"]
+    return count / nanoseconds * 1e9

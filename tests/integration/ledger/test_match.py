@@ -1,0 +1,196 @@
+"""match: freed capacity goes to those who wait, in order; nobody starves."""
+
+from tests.integration.ledger.world import World
+
+
+async def test_in_order_of_rank_then_arrival(world: World) -> None:
+    sessions = {rank: await world.submit("a", rank=rank) for rank in (0, 2, 1)}
+    late = await world.submit("a", rank=2)
+    order = []
+    instance = await world.attend("a", 1)
+    for _ in range(4):
+        await world.manage()
+        (slot,) = await world.held(instance)
+        order.append(slot.session)
+        await world.finish((await world.run(slot.session))[0])
+    assert order == [sessions[2], late, sessions[1], sessions[0]]
+
+
+async def test_no_more_than_asked_for_and_the_rest_is_woken_again(world: World) -> None:
+    for _ in range(5):
+        await world.submit("a")
+    await world.attend("a", 5)
+    await world.woken()
+    assert await world.store.match("a", at_most=2) == 2
+    assert await world.woken() == ["a"]
+    assert await world.store.match("a") == 3
+    assert await world.woken() == []
+
+
+async def test_a_repeated_or_pointless_match_does_nothing(world: World) -> None:
+    assert await world.store.match("nobody") == 0
+    await world.submit("a")
+    assert await world.store.match("a") == 0
+    await world.attend("a", 1)
+    assert [await world.store.match("a") for _ in range(3)] == [1, 0, 0]
+
+
+async def test_who_lacks_another_engine_moves_to_its_queue(world: World) -> None:
+    both = await world.submit(["a", "b"])
+    assert (await world.record(both)).parked == "a"
+    await world.attend("a")
+    alone = await world.submit("a")
+    await world.manage()
+    assert (await world.record(both)).parked == "b"
+    assert await world.status(alone) == "queuing", "who waits for b does not hold up a"
+
+
+async def test_who_needs_two_lets_others_pass_at_first(world: World) -> None:
+    await world.attend("a", 1)
+    two, one = await world.submit(["a", "a"]), await world.submit("a")
+    await world.manage()
+    assert await world.status(two) == "pending"
+    assert await world.status(one) == "queuing"
+
+
+async def test_no_wake_up_without_both_sides(world: World) -> None:
+    await world.attend("a", 1)
+    await world.submit("a")
+    assert await world.woken() == []
+    await world.submit("a")
+    assert await world.woken() == []
+    await world.submit("b")
+    assert await world.woken() == []
+
+
+async def test_each_way_of_freeing_a_slot_wakes_those_who_wait(world: World) -> None:
+    await world.attend("a", 1)
+    running = await world.submit("a")
+    queue = [await world.submit("a") for _ in range(5)]
+    (part,) = await world.run(running)
+    await world.finish(part)
+    assert await world.woken() == ["a"]
+    assert await world.manage() == 0
+    await world.store.match("a")
+
+    (part,) = await world.run(queue[0])
+    await world.fail(part)
+    assert await world.manage() == 1
+
+    await world.store.stop(queue[1], "x")
+    assert await world.ignore_stop(await world.part(queue[1])) == 1
+    assert await world.manage() == 1
+
+    assert await world.refuse(await world.part(queue[2]), limit=1) == "failed"
+    assert await world.manage() == 1
+
+    await world.attend("a", 1)
+    assert await world.manage() == 1
+    assert await world.status(queue[4]) == "queuing"
+
+
+async def small_ones_forever(world: World, engines: list[str], large: str, most: int) -> int:
+    """Keep both engines busy with one-engine sessions; after how many the large one was placed."""
+    running = {engine: await world.submit(engine) for engine in engines}
+    for count in range(most):
+        if await world.status(large) != "pending":
+            return count
+        engine = engines[count % len(engines)]
+        upcoming = await world.submit(engine)  # it waits already when the slot is freed
+        (part,) = await world.run(running[engine])
+        await world.finish(part)
+        await world.manage()
+        if await world.status(upcoming) != "pending":
+            running[engine] = upcoming
+        else:
+            running[engine] = next(
+                (slot.session for i, held in (await world.view()).held.items()
+                 for slot in held if i.startswith(engine) and slot.session != large),
+                upcoming,
+            )  # fmt: skip
+            if await world.status(running[engine]) == "pending":
+                continue
+    return most
+
+
+async def test_a_session_of_two_engines_does_not_starve_behind_small_ones(world: World) -> None:
+    await world.attend("a", 1)
+    await world.attend("b", 1)
+    busy = {engine: await world.submit(engine) for engine in "ab"}
+    large = await world.submit(["a", "b"])
+    rounds = 0
+    while await world.status(large) == "pending":
+        rounds += 1
+        assert rounds < 60, "it starves"
+        engine = "ab"[rounds % 2]
+        await world.submit(engine)  # somebody always waits, so a free slot never stays free
+        if busy[engine]:
+            (part,) = await world.run(busy[engine])
+            await world.finish(part)
+        await world.manage()
+        held = (await world.view()).held
+        for name in "ab":
+            busy[name] = next(
+                (s.session for i, slots in held.items() if i.startswith(name) for s in slots), ""
+            )
+    assert {slot.session for slots in (await world.view()).held.values() for slot in slots} == {
+        large
+    }
+    assert (await world.view()).elder == ""
+
+
+async def test_a_session_of_two_slots_does_not_starve_behind_small_ones(world: World) -> None:
+    instance = await world.attend("a", 2)
+    first, second = await world.submit("a"), await world.submit("a")
+    running = [first, second]
+    large = await world.submit(["a", "a"])
+    rounds = 0
+    while await world.status(large) == "pending":
+        rounds += 1
+        assert rounds < 60, "it starves"
+        await world.submit("a")
+        if running:
+            (part,) = await world.run(running.pop(0))
+            await world.finish(part)
+        await world.manage()
+        running = [s.session for s in await world.held(instance)]
+
+
+async def test_nothing_is_kept_for_one_whose_engine_cannot_come(world: World) -> None:
+    """The elder waits for b; when b goes away, a must not stand idle."""
+    await world.attend("a", 1)
+    b = await world.attend("b", 1)
+    await world.run(await world.submit("b"))
+    large = await world.submit(["a", "b"])
+    for _ in range(10):
+        # it is passed by again and again: a is free, b is not
+        await world.link.send("HSET", f"be:s:{large}", "missed", 7)
+        await world.link.send("ZREM", "be:e:b:waiting", large)
+        await world.link.send("ZADD", "be:e:a:waiting", 1, large)
+        await world.link.send("HSET", f"be:s:{large}", "parked", "a", "order", 1)
+        await world.link.send("ZADD", "be:status:pending", 1, large)
+        for engine in "ab":
+            await world.link.send("ZADD", f"__engine_pending_list_{engine}__", 1, large)
+        await world.store.match("a")
+    assert (await world.view()).elder == large
+    small = await world.submit("a")
+    await world.manage()
+    assert await world.status(small) == "pending", "a is kept for the elder"
+    await world.die(b)
+    await world.manage()
+    assert (await world.view()).elder == ""
+    assert await world.status(small) == "queuing"
+    assert await world.status(large) == "pending"
+
+
+async def test_what_the_elder_does_not_need_is_given_away(world: World) -> None:
+    await world.attend("a", 3)
+    await world.attend("b", 1)
+    await world.run(await world.submit("b"))
+    large = await world.submit(["a", "b"])
+    await world.link.send("SET", "be:elder", large)
+    small = [await world.submit("a") for _ in range(3)]
+    assert [await world.status(s) for s in small] == ["queuing", "queuing", "pending"]
+    await world.store.stop(large, "x")
+    await world.manage()
+    assert await world.status(small[2]) == "queuing"

@@ -1,0 +1,1 @@
+"""Small engines that tests run as real processes, and what runs them (``process``)."""

@@ -1,0 +1,57 @@
+"""What must be left when the work is done: finished sessions, engine specs, and nothing else."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from blueengine.kit.redis_link import Link
+from blueengine.wire import names
+from tests.kit.ledger_view import LedgerView
+
+_KEPT = re.compile(
+    r"be:(sessions|status:(finished|failed|canceled)|order|expiry|engines|specs|watch|wake|e:[^:]+)"
+    r"|be:s:[^:]+(:ev|:r:[^:]+)?|be:idem:.+"
+)
+"""Keys that stay: ended sessions and what is known of engines."""
+
+
+async def leftovers(
+    link: Link, *, attending: Iterable[str] = (), blobs: Path | None = None
+) -> list[str]:
+    """Return what should not be there (any more), empty when all is well.
+
+    Args:
+        link: Over which to look.
+        attending: Instances that are still meant to run; they must hold nothing.
+        blobs: The blob folder, where only results may be left.
+    """
+    found = await _in_redis(link, set(attending))
+    if blobs:
+        found += [
+            f"file {path}" for path in blobs.rglob("*") if path.is_file() and not _is_result(path)
+        ]
+    return found
+
+
+async def _in_redis(link: Link, attending: set[str]) -> list[str]:
+    view = await LedgerView.take(link)
+    found = view.faults()
+    found += [f"{s.sid} is {s.status}" for s in view.sessions.values() if not s.terminal]
+    found += [f"{i} attends" for i in view.records.keys() - attending]
+    found += [f"{i} does not attend" for i in attending - view.records.keys()]
+    allowed = {key for i in attending for key in (names.instance(i), names.commands(i))}
+    allowed |= {names.inbox(i) for i in attending}
+    if attending:
+        allowed.add(names.DEADLINES)
+        allowed |= {names.free(engine) for engine in view.specs}
+        allowed |= {names.instances(engine) for engine in view.specs}
+    found += [f"key {k}" for k in view.keys if k not in allowed and not _KEPT.fullmatch(k)]
+    for instance in attending:
+        for stream in (names.inbox(instance), names.commands(instance)):
+            if length := await link.send("XLEN", stream):
+                found.append(f"{length} entries in {stream}")
+    return found
+
+
+def _is_result(path: Path) -> bool:
+    return "results" in path.parts or "start" in path.parts or "files" in path.parts
