@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Final
 from apps.local import redis_server
 from apps.local.processes import Child, Program, all_of, describe_exit, start
 from bench.errors import BenchError
+from blueengine import ledger
 from blueengine.kit.redis_address import RedisAddress
 from blueengine.kit.redis_link import Link
 from blueengine.wire import names
@@ -39,6 +40,8 @@ class Stack:
     """Of the gateway."""
     link: Link
     """For what the benchmarks ask Redis themselves."""
+    scripts: Mapping[str, str]
+    """Names of the ledger's scripts by digest, as they were when the platform started."""
     children: dict[str, Child] = field(default_factory=dict)
 
     @property
@@ -168,7 +171,8 @@ async def running(engines: Sequence[str]) -> AsyncIterator[Stack]:
         link = Link(RedisAddress.from_url(redis.url))
         await link.open()
         stack.push_async_callback(link.close)
-        parts = Stack(root, redis, redis_server.free_port(), link)
+        scripts = {script.sha: script.name for script in ledger.load().values()}
+        parts = Stack(root, redis, redis_server.free_port(), link, scripts)
         stack.push_async_callback(parts.stop)
         await parts.launch("management", ["-m", "apps.management.main"])
         await parts.launch("gateway", ["-m", "apps.restful.main"])

@@ -11,7 +11,6 @@ from bench import drive
 from bench.measure import Section
 from bench.sessions import Say
 from bench.stack import Stack
-from blueengine import ledger
 from blueengine.kit.redis_address import RedisAddress
 
 SESSIONS: Final = 200
@@ -58,14 +57,13 @@ def count(lines: Iterable[str], scripts: Mapping[str, str]) -> Trips:
 async def run(stack: Stack, *, say: Say) -> Section:
     """Watch Redis during some sessions, one in flight, then with many."""
     section = Section("trips")
-    names = {script.sha: script.name for script in ledger.load().values()}
     for what, request in (("1 engine", drive.one_engine()), ("chain of 3", drive.chain())):
         say(f"trips: {what}")
         await drive.latency(stack, request, 50)
         await stack.link.send("CONFIG", "RESETSTAT")
         async with asyncio.timeout(60):
             lines = await _watched(stack, request)
-        trips = count(lines, names)
+        trips = count(lines, stack.scripts)
         total = sum(trips.commands.values())
         section.add(f"{what}: commands and scripts sent to Redis", [total / SESSIONS])
         section.add(f"{what}: commands inside the scripts", [trips.inside / SESSIONS])

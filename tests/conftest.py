@@ -47,10 +47,22 @@ def environment_restored() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_leftover_process(environment_restored: None) -> Iterator[None]:
-    """Fail a test whose child processes, or theirs, outlive it; a child not waited for counts."""
-    before = descendants()
+    """Fail a test whose child processes, or theirs, outlive it; a child not waited for counts.
+
+    What a process that was there before starts (a platform shared by a module's tests, which scales
+    its engines) is that one's to end.
+    """
+    before = descendants().keys()
+
+    def ours() -> set[int]:
+        now = descendants()
+        theirs = set(before)
+        while more := {pid for pid in now.keys() - theirs if now[pid] in theirs}:
+            theirs |= more
+        return now.keys() - theirs
+
     yield
-    left = _left_after_grace(lambda: descendants().keys() - before.keys())
+    left = _left_after_grace(ours)
     if left:
         shown = [f"{pid} {command_line(pid)}" for pid in sorted(left)]
         pytest.fail(f"child processes left behind: {shown}", pytrace=False)

@@ -525,7 +525,9 @@ def _record(session: str, raw: dict[bytes, bytes]) -> SessionRecord:
             engine=spec.engine,
             status=text(f"{node}:st"),
             instance=text(f"{node}:in"),
-            accepted=number(f"{node}:accepted"),
+            # an eager instance says nothing: it accepted by being picked
+            accepted=number(f"{node}:accepted")
+            or (number("picked") if text(f"{node}:st") not in {"pending", "starting"} else 0),
             ended=number(f"{node}:ended"),
             progress=msgspec.json.decode(raw.get(f"{node}:progress".encode()) or b"null"),
             tally=msgspec.json.decode(raw.get(f"{node}:tally".encode()) or b"{}", type=Tally),

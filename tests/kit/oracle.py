@@ -46,10 +46,6 @@ async def _in_redis(link: Link, attending: set[str]) -> list[str]:
         allowed |= {names.free(engine) for engine in view.specs}
         allowed |= {names.instances(engine) for engine in view.specs}
     found += [f"key {k}" for k in view.keys if k not in allowed and not _KEPT.fullmatch(k)]
-    for instance in attending:
-        for stream in (names.inbox(instance), names.commands(instance)):
-            if length := await link.send("XLEN", stream):
-                found.append(f"{length} entries in {stream}")
     return found
 
 

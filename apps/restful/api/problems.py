@@ -100,8 +100,6 @@ def answer(error: BlueEngineError) -> Response:
     headers = {}
     if status == 503:
         headers["Retry-After"] = RETRY_AFTER
-    if status == 413:
-        headers["Connection"] = "close"  # the rest of the body is not wanted
     return refusal(status, str(error), shown, headers)
 
 

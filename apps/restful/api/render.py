@@ -345,6 +345,7 @@ def _part(part: SubSession) -> dict[str, Any]:
         "bytesOut": tally.bytes_out,
         "calls": tally.calls,
         "busyMs": tally.busy / 1000,
+        "spans": tally.spans,
         "error": fault(part.fault) if part.fault is not None else None,
     }
 

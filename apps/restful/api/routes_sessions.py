@@ -262,6 +262,7 @@ async def read_blob(
     "/sessions/{session_id}/events",
     summary="Follow a session",
     response_class=sse.EventStream,
+    status_code=200,
     responses=sse.DOCUMENTS | documented(404, 422, 503),
 )
 async def follow_session(

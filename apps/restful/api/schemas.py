@@ -344,6 +344,8 @@ class SubSessionView(_Out):
     bytes_out: int
     calls: int
     busy_ms: float
+    spans: list[tuple[int, int]]
+    """(start, length) of its first calls: microseconds since the epoch, microseconds."""
     error: FaultView | None
 
 

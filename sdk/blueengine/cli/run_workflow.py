@@ -59,17 +59,31 @@ def run(
     """
     body = read_workflow(workflow)
     given = [parse_input(text, body) for text in inputs or ()]
+    if out:
+        make_folder(out)
 
-    async def work(client: "Client") -> "Outcome":
-        return await _run(client, body, given, limit=timeout, quiet=json)
+    async def work(client: "Client") -> "tuple[Outcome, dict[str, list[str]] | None]":
+        outcome = await _run(client, body, given, limit=timeout, quiet=json)
+        return outcome, await save(client, outcome, out) if out else None
 
     try:
-        outcome = output.with_client(url, work)
-        saved = output.with_client(url, lambda client: save(client, outcome, out)) if out else None
+        outcome, saved = output.with_client(url, work)
     except KeyboardInterrupt:
         raise typer.Exit(1) from None
     _report(outcome, saved, as_json=json)
     raise typer.Exit(0 if outcome.status == "finished" else 1)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, before anything is computed for it.
+
+    Raises:
+        UsageError: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise UsageError(f"--out {path}: {exc.strerror}") from exc
 
 
 def read_workflow(path: Path) -> dict[str, Any]:

@@ -55,10 +55,23 @@ class ApiError(BlueEngineError):
 class Client:
     """One platform. Open it as an async context manager."""
 
-    def __init__(self, url: str = DEFAULT_URL, *, timeout: float = 30.0) -> None:
-        """Speak to the platform at ``url``; ``timeout`` is that of a request without a wait."""
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        timeout: float = 30.0,
+        transport: "httpx.AsyncBaseTransport | None" = None,
+    ) -> None:
+        """Speak to the platform at ``url``.
+
+        Args:
+            url: Where it is.
+            timeout: Of a request without a wait, seconds.
+            transport: In place of the network, for tests.
+        """
         self.url = url.rstrip("/")
         self._timeout = timeout
+        self._transport = transport
         self._opened: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
@@ -68,6 +81,7 @@ class Client:
             self._opened = httpx.AsyncClient(
                 base_url=self.url,
                 timeout=self._timeout,
+                transport=self._transport,
                 headers={"Accept": "application/json"},
                 trust_env=not _is_loopback(self.url),
             )

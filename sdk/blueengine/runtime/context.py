@@ -68,23 +68,42 @@ class Context:
 
 
 class Flags:
-    """One byte per session, shared by parent and workers: not 0 means cancelled."""
+    """Bytes shared by parent and workers: what code at work must know without asking.
+
+    One byte per session says that it is cancelled; one per session and step says that the step is
+    held: its readers have no room, so it should write nothing more for now.
+    """
 
     def __init__(self, fd: int) -> None:
-        """Map the file behind ``fd``, which holds ``FLAGS`` bytes."""
-        self._bytes = mmap.mmap(fd, FLAGS)
+        """Map the file behind ``fd``, which has ``size(steps)`` bytes."""
+        self._bytes = mmap.mmap(fd, 0)
+
+    @staticmethod
+    def size(steps: int) -> int:
+        """Return how many bytes an engine of so many steps needs."""
+        return FLAGS * (1 + steps)
 
     def raise_(self, no: int) -> None:
         """Mark a session as cancelled."""
         self._bytes[no % FLAGS] = 1
 
     def clear(self, no: int) -> None:
-        """Make a session's byte ready for use."""
-        self._bytes[no % FLAGS] = 0
+        """Make a session's bytes ready for use."""
+        at = no % FLAGS
+        for position in range(at, len(self._bytes), FLAGS):
+            self._bytes[position] = 0
 
     def is_raised(self, no: int) -> bool:
         """Whether a session is cancelled."""
         return self._bytes[no % FLAGS] != 0
+
+    def hold(self, no: int, step: int, held: bool) -> None:
+        """Say whether a step should write nothing for now."""
+        self._bytes[FLAGS * (1 + step) + no % FLAGS] = held
+
+    def is_held(self, no: int, step: int) -> bool:
+        """Whether a step should write nothing for now."""
+        return self._bytes[FLAGS * (1 + step) + no % FLAGS] != 0
 
     def close(self) -> None:
         """Unmap."""

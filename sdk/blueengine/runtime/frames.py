@@ -44,8 +44,14 @@ class Work(msgspec.Struct, array_like=True, frozen=True, tag="work"):
     items: tuple[Item, ...]
 
 
+class Resume(msgspec.Struct, array_like=True, frozen=True, tag="resume"):
+    """The session was held and is not any more: go on with the call that stopped half-way."""
+
+    no: int
+
+
 class Leave(msgspec.Struct, array_like=True, frozen=True, tag="leave"):
-    """The session is over: run stop_func and answer Left."""
+    """The session is over: answer every call of it, run stop_func, and answer Left if there is one."""
 
     no: int
 
@@ -115,7 +121,7 @@ class Left(msgspec.Struct, array_like=True, frozen=True, tag="left"):
     traceback: str
 
 
-ToWorker = Begin | Work | Leave | Quit
+ToWorker = Begin | Work | Resume | Leave | Quit
 FromWorker = Inited | Began | Out | Say | Done | Left
 
 _encoder = msgspec.msgpack.Encoder()
@@ -140,6 +146,8 @@ class Splitter:
         """Take more bytes; yield every body that is whole now."""
         if self._rest:
             self._rest += data
+            if len(self._rest) < 4 + int.from_bytes(self._rest[:4], "big"):
+                return  # a large body, far from whole: not copied again for each piece of it
             data = bytes(self._rest)
             self._rest.clear()
         at, end = 0, len(data)

@@ -52,7 +52,7 @@ class Join(Generic[T]):
         return any(name not in self._keep for name in self._required)
 
     def _complete(self) -> bool:
-        return all(self._kept.get(name) or self._waiting[name] for name in self._required)
+        return all(name in self._kept or self._waiting[name] for name in self._required)
 
     def _take(self) -> dict[str, T]:
         call = dict(self._kept)

@@ -177,6 +177,8 @@ class Model:
             if not waiting:
                 break
             s = waiting[0]
+            before = self._place_first(s, engine)
+            placed, done = placed + before, done + before
             lacking, kept, picks = self.lacks(s)
             if lacking and not kept and s.missed < PATIENCE and (len(s.nodes) > 1 or s.refusers):
                 s.missed += 1
@@ -193,6 +195,20 @@ class Model:
             else:
                 s.parked = lacking
                 done += 1
+        return placed
+
+    def _place_first(self, s: ModelSession, but: str) -> int:
+        """Nobody is overtaken who waits for another engine of this session and could be placed."""
+        placed = 0
+        for engine in dict.fromkeys(s.nodes.values()):
+            if engine == but:
+                continue
+            for other in [o for o in self.queue(engine) if o.order < s.order][:10]:
+                placed += self._place_first(other, engine)
+                lacking, _, picks = self.lacks(other)
+                if not lacking:
+                    self._place(other, picks)
+                    placed += 1
         return placed
 
     def _claim_elder(self, s: ModelSession) -> None:

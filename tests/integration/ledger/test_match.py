@@ -45,6 +45,25 @@ async def test_who_lacks_another_engine_moves_to_its_queue(world: World) -> None
     assert await world.status(alone) == "queuing", "who waits for b does not hold up a"
 
 
+async def test_nobody_overtakes_one_whose_wake_up_is_on_its_way(world: World) -> None:
+    """The first waits for b, the second for a; both come free, and a is looked at first."""
+    await world.attend("a")
+    await world.attend("b")
+    one, two = await world.run(await world.submit(["a", "b"]))
+    first, second = await world.submit(["b", "a"]), await world.submit(["a", "b"])
+    assert [(await world.record(s)).parked for s in (first, second)] == ["b", "b"]
+    await world.finish(one)
+    await world.store.match("b")
+    await world.finish(two)
+    await world.woken()
+    await world.link.send("ZREM", "be:e:b:waiting", second)
+    order = await world.link.send("HGET", f"be:s:{second}", "order")
+    await world.link.send("ZADD", "be:e:a:waiting", order, second)
+    await world.link.send("HSET", f"be:s:{second}", "parked", "a")
+    assert await world.store.match("a") == 1
+    assert [await world.status(s) for s in (first, second)] == ["queuing", "pending"]
+
+
 async def test_who_needs_two_lets_others_pass_at_first(world: World) -> None:
     await world.attend("a", 1)
     two, one = await world.submit(["a", "a"]), await world.submit("a")
@@ -87,30 +106,6 @@ async def test_each_way_of_freeing_a_slot_wakes_those_who_wait(world: World) -> 
     await world.attend("a", 1)
     assert await world.manage() == 1
     assert await world.status(queue[4]) == "queuing"
-
-
-async def small_ones_forever(world: World, engines: list[str], large: str, most: int) -> int:
-    """Keep both engines busy with one-engine sessions; after how many the large one was placed."""
-    running = {engine: await world.submit(engine) for engine in engines}
-    for count in range(most):
-        if await world.status(large) != "pending":
-            return count
-        engine = engines[count % len(engines)]
-        upcoming = await world.submit(engine)  # it waits already when the slot is freed
-        (part,) = await world.run(running[engine])
-        await world.finish(part)
-        await world.manage()
-        if await world.status(upcoming) != "pending":
-            running[engine] = upcoming
-        else:
-            running[engine] = next(
-                (slot.session for i, held in (await world.view()).held.items()
-                 for slot in held if i.startswith(engine) and slot.session != large),
-                upcoming,
-            )  # fmt: skip
-            if await world.status(running[engine]) == "pending":
-                continue
-    return most
 
 
 async def test_a_session_of_two_engines_does_not_starve_behind_small_ones(world: World) -> None:

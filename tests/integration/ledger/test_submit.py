@@ -1,9 +1,12 @@
 """submit: a session is stored once, and placed at once unless somebody is before it."""
 
+from typing import Any
+
+import msgspec
 import pytest
 
 from blueengine.wire import codec, names
-from blueengine.wire.plan import Plan
+from blueengine.wire.plan import Channel, Plan
 from tests.integration.ledger.world import World
 from tests.kit.builders import a_plan, a_result, a_session, a_session_id
 
@@ -133,7 +136,7 @@ async def test_a_repeated_submit_is_the_same_session(world: World) -> None:
 
 
 async def test_one_idempotency_key_is_one_session(world: World) -> None:
-    same = {"idempotency_key": "key", "body_hash": "h1"}
+    same: dict[str, Any] = {"idempotency_key": "key", "body_hash": "h1"}
     first, again = await world.submitted(**same), await world.submitted(**same)
     assert (again.word, again.session) == ("exists", first.session)
     other = await world.submitted(idempotency_key="key", body_hash="h2")
@@ -142,7 +145,7 @@ async def test_one_idempotency_key_is_one_session(world: World) -> None:
 
 
 async def test_the_key_of_a_forgotten_session_starts_a_new_one(world: World) -> None:
-    same = {"idempotency_key": "key", "body_hash": "h1"}
+    same: dict[str, Any] = {"idempotency_key": "key", "body_hash": "h1"}
     first = await world.submit(**same)
     await world.store.stop(first, "x")
     assert await world.store.forget(first)
@@ -168,13 +171,16 @@ async def test_stored_start_data_is_a_result_from_the_beginning(world: World) ->
     assert await world.results(session) == [b"1", b"2"]
 
 
-async def test_a_session_of_very_many_nodes(world: World) -> None:
-    await world.attend("a", 3000)
-    session = await world.submit(["a"] * 2500)
-    assert await world.free("a") == 500
-    await world.store.stop(session, "enough")
-    assert await world.status(session) == "canceled"
-    await world.die(*(await world.view()).records)
+async def test_a_graph_larger_than_a_lua_stack(world: World) -> None:
+    await world.attend("a", 40)
+    names_ = [f"c{number}" for number in range(250)]
+    plan = a_plan(["a"] * 40)
+    channels = plan.channels | {name: Channel(type="JSON", stored=True) for name in names_}
+    plan = msgspec.structs.replace(plan, channels=channels)
+    await world.store.submit(a_session(plan=plan, max_attempts=2), specs_version=-1, gateway="")
+    assert await world.crash(await world.part(plan.session)) == "pending"
+    await world.store.stop(plan.session, "enough")
+    assert await world.status(plan.session) == "canceled"
 
 
 @pytest.mark.parametrize("rank", [100_000, -100_000])

@@ -1,7 +1,7 @@
 """An engine that does what a test tells it: the ledger's side of one, without the SDK's runtime."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
@@ -35,7 +35,7 @@ class FakeEngine:
         self._ledger = InstanceLedger(self._link, self.instance, heartbeat_timeout=60)
         self._seen = 0
 
-    async def __aenter__(self) -> "FakeEngine":
+    async def __aenter__(self) -> Self:
         await self._link.open()
         await self.attend()
         return self

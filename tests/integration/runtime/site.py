@@ -231,7 +231,7 @@ class Platform:
             return not left
 
         try:
-            await until(tidy, 1.5)
+            await until(tidy, 5)
         except TimeoutError:
             raise AssertionError(f"left behind: {left}") from None
         for engine in running:

@@ -12,6 +12,8 @@ while done < tonumber(ARGV[2]) and at < 1000 do
     redis.call('ZREM', K.waiting(engine), sid)
     done = done + 1
   else
+    local before = place_first(S, t, engine)
+    placed, done = placed + before, done + before
     local lacking, for_elder = place(S, t)
     if lacking and not for_elder and missed(S) then lacking, for_elder = place(S, t) end
     if not lacking then placed, done = placed + 1, done + 1

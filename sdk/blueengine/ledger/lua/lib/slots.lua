@@ -158,3 +158,24 @@ local function place(S, t)
       'p', get(S, 'plan'), 'k', all, 'd', input, 'g', S.unready == 0 and '1' or '0')
   end
 end
+
+-- place_first(S, t, engine): place those who come before S and wait for another of its engines than
+-- this one, as far as they can be (their wake-up is still on its way); how many were placed
+local function place_first(S, t, engine)
+  local placed, seen = 0, {[engine] = true}
+  for _, n in ipairs(nodes(S)) do
+    if not seen[n.engine] then
+      seen[n.engine] = true
+      local before = redis.call('ZRANGEBYSCORE', K.waiting(n.engine), '-inf', '(' .. get(S, 'order'), 'LIMIT', 0, 10)
+      for _, sid in ipairs(before) do
+        local other = load(sid)
+        placed = placed + place_first(other, t, n.engine)
+        if not place(other, t) then
+          save(other)
+          placed = placed + 1
+        end
+      end
+    end
+  end
+  return placed
+end
