@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,16 +53,19 @@ async def _measure(stack: Stack, name: str, *, quick: bool) -> Section:
 
 async def _run(options: argparse.Namespace) -> int:
     found: list[Section] = []
-    version = ""
+    load = [os.getloadavg()[0]]
+    if load[0] > 0.3 * (os.cpu_count() or 1):
+        _say(f"note: this machine is busy (load {load[0]:.1f}); trust the ratios, and them not far")
     async with running(drive.CHAIN) as stack:
         info = (await stack.link.send("INFO", "server")).decode()
         version = info.partition("redis_version:")[2].partition("\r")[0]
         for name in options.only:
             section = await _measure(stack, name, quick=options.quick)
             found.append(section)
+            load.append(os.getloadavg()[0])
             print(report.table(section), end="\n\n", flush=True)
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    document = report.document(found, redis=version, quick=options.quick)
+    document = report.document(found, redis=version, quick=options.quick, load=load)
     options.json.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     print(f"written to {options.json}")
     return 0

@@ -57,3 +57,9 @@ def per_session(
         for name, seconds in after.items()
         if seconds - before.get(name, 0.0) > 0
     }
+
+
+def as_text(each: Mapping[str, float]) -> str:
+    """Return what each program took, the most first, and the sum."""
+    parts = [f"{name} {micros:.0f}" for name, micros in sorted(each.items(), key=lambda i: -i[1])]
+    return f"{', '.join(parts)}; sum {sum(each.values()):.0f}"

@@ -42,13 +42,16 @@ def table(section: Section) -> str:
     return "\n".join([*text, *(f"  {note}" for note in section.notes)])
 
 
-def document(sections: Sequence[Section], *, redis: str, quick: bool) -> dict[str, Any]:
+def document(
+    sections: Sequence[Section], *, redis: str, quick: bool, load: Sequence[float]
+) -> dict[str, Any]:
     """Return everything as it stands in the JSON file."""
     return {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "quick": quick,
         "machine": {
             "cpus": len(os.sched_getaffinity(0)),
+            "load": [round(load, 2) for load in load],
             "system": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),
             "redis": redis,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from bench import drive
+from bench import cpu, drive
 from bench.measure import Section, Target, p50, p99
 from bench.stack import Stack, celery_beside
 
@@ -147,16 +147,9 @@ def _against_celery(section: Section, rounds: Mapping[str, Sequence[float]]) -> 
 def _cpu_note(what: str, loads: Sequence[drive.Load]) -> str:
     names = dict.fromkeys(name for load in loads for name in load.cpu)
     shares = {name: median(load.cpu.get(name, 0.0) for load in loads) for name in names}
-    parts = ", ".join(
-        f"{name} {share:.0f}"
-        for name, share in sorted(shares.items(), key=lambda s: -s[1])
-        if share
-    )
     busy = median(load.busy for load in loads)
-    return (
-        f"CPU of a session of {what}, µs: {parts}; "
-        f"sum {sum(shares.values()):.0f}, {busy:.1f} CPUs busy"
-    )
+    shown = cpu.as_text({name: share for name, share in shares.items() if share})
+    return f"CPU of a session of {what}, µs: {shown}; {busy:.1f} CPUs busy"
 
 
 async def durability(stack: Stack, *, quick: bool, say: Say) -> Section:

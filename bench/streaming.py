@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from bench import drive
+from bench import cpu, drive
 from bench.errors import BenchError
 from bench.lean_http import Connection
 from bench.measure import Section, Target
@@ -48,16 +48,23 @@ async def run(stack: Stack, *, quick: bool, say: Say) -> Section:
         for aof in ("yes", "no"):
             await _append_only(stack, aof)
             found: defaultdict[str, list[float]] = defaultdict(list)
+            costs: dict[str, Mapping[str, float]] = {}
             for number in range(rounds):
                 say(f"streaming, appendonly {aof}: round {number + 1} of {rounds}")
                 for kind in KINDS:
                     count = kind.quick if quick else kind.count
+                    before = cpu.used(stack.programs)
                     ours = await platform(stack, kind, count)
                     found[f"{kind.name} ours"].append(ours)
+                    costs[kind.name] = cpu.per_session(before, cpu.used(stack.programs), count)
                     plain = await plain_chain(stack, kind, count)
                     found[f"{kind.name} plain"].append(plain)
                     stack.check()
             _report(section, found, aof)
+            section.notes += [
+                f"{kind.name}, appendonly {aof}: CPU of a message, µs: {cpu.as_text(costs[kind.name])}"
+                for kind in KINDS
+            ]
     finally:
         await _append_only(stack, "yes")
         await stack.stop("source", "sink")

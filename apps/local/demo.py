@@ -16,13 +16,10 @@ from apps.local import catalogue, timeline
 from apps.local.data_folder import DataFolder
 from apps.local.platform import Options, running
 from apps.local.redis_server import free_port
-from apps.sessions.store import SessionStore
 from blueengine.cli import output, progress, run_workflow
 from blueengine.client.answers import Detail, Outcome
 from blueengine.client.http import Client
 from blueengine.errors import BlueEngineError
-from blueengine.kit.redis_address import RedisAddress
-from blueengine.kit.redis_link import Link
 
 RIGHT_SHARE: Final = 0.95
 """At least so many of the lines must be read without a fault."""
@@ -84,7 +81,7 @@ class Demo:
         clock = asyncio.get_running_loop().time
         began = clock()
         self._say("Starting the platform: Redis, gateway, management …")
-        async with running(options, notice=self._notice) as redis_url:
+        async with running(options, notice=self._notice):
             self._say(
                 f"It is up at {options.url} after {clock() - began:.1f} s; no engine runs yet."
             )
@@ -96,8 +93,7 @@ class Demo:
                 await progress.show(board, client.events(session), self._console)
                 outcome = await client.wait(session)
                 detail = await client.detail(session)
-            spans = await _spans(redis_url, detail)
-            right = self._report(outcome, detail, spans, truth)
+            right = self._report(outcome, detail, truth)
             self._say("Stopping the platform …")
         self._say("Everything is stopped." + (" All is well." if right else ""))
         return 0 if right else 1
@@ -115,7 +111,6 @@ class Demo:
         self,
         outcome: Outcome,
         detail: Detail,
-        spans: Mapping[str, Sequence[timeline.Span]],
         truth: Path,
     ) -> bool:
         """Show what came out; whether it is what it must be."""
@@ -129,10 +124,10 @@ class Demo:
             self._say(f"\n--- page {page['page']} " + "-" * 60)
             self._say(_aligned(page["text"]))
         self._say()
-        self._show_times(detail, spans)
+        self._show_times(detail)
         return self._check(pages, truth)
 
-    def _show_times(self, detail: Detail, spans: Mapping[str, Sequence[timeline.Span]]) -> None:
+    def _show_times(self, detail: Detail) -> None:
         times = detail.durations
         self._say("What happened when:")
         for name, value, words in (
@@ -147,6 +142,9 @@ class Demo:
         for part in detail.sub_sessions:
             calls = f"{part.calls} call{'s' * (part.calls != 1)}"
             self._say(f"  {part.name:13}{output.milliseconds(part.busy_ms):>9}  in {calls}")
+        spans: dict[str, Sequence[timeline.Span]] = {
+            part.name: part.spans for part in detail.sub_sessions
+        }
         if rows := timeline.gantt(spans):
             self._say("\nWho worked when (the number is the page):")
             for row in rows:
@@ -224,19 +222,3 @@ def _sample_files() -> tuple[Path, Path, Path]:
     raise DemoError(
         "the demo needs samples/ and workflows/ of the repository; run it in a checkout: make demo"
     )
-
-
-async def _spans(redis_url: str, detail: Detail) -> dict[str, Sequence[timeline.Span]]:
-    """Return the calls of each engine; from the ledger where the gateway does not tell."""
-    told: dict[str, Sequence[timeline.Span]] = {
-        part.name: part.spans for part in detail.sub_sessions
-    }
-    if any(told.values()):
-        return told
-    link = Link(RedisAddress.from_url(redis_url))
-    await link.open()
-    try:
-        record = await SessionStore(link).read(detail.session_id)
-    finally:
-        await link.close()
-    return {part.node: part.tally.spans for part in record.parts} if record else told

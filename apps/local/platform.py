@@ -76,10 +76,8 @@ class EngineProcesses:
 
 
 @contextlib.asynccontextmanager
-async def running(options: Options, *, notice: Callable[[str], None]) -> AsyncIterator[str]:
+async def running(options: Options, *, notice: Callable[[str], None]) -> AsyncIterator[None]:
     """Start the platform; it is ready inside the context, and stopped in order at its end.
-
-    Yields the URL of its Redis, which has a password in it.
 
     Raises:
         BlueEngineError: Something cannot be started; what was is stopped again.
@@ -92,7 +90,7 @@ async def running(options: Options, *, notice: Callable[[str], None]) -> AsyncIt
             gateway = await _services(options, environment, stack, notice)
             await _autoscaler(options, environment, stack, notice)
             await _wait_ready(options, gateway)
-            yield redis_url
+            yield
 
 
 async def _embedded_redis(

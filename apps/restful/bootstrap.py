@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from apps.restful.service.metrics import Metrics
 from apps.restful.service.parts import Parts
+from apps.restful.service.shapes import Shapes
 from apps.restful.service.specs import Specs
 from apps.restful.service.wait import Pokes
 from apps.restful.settings import RestfulSettings
@@ -56,6 +57,7 @@ async def open_parts(settings: RestfulSettings) -> AsyncIterator[Parts]:
             settings=settings,
             store=store,
             specs=specs,
+            shapes=Shapes(),
             pokes=pokes,
             blobs=BlobFolder(settings.blobs),
             metrics=Metrics(),

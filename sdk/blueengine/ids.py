@@ -12,7 +12,8 @@ InstanceId = NewType("InstanceId", str)
 NodeName = NewType("NodeName", str)
 """An engine's place in a session's graph; unique in the graph, so one engine may stand twice."""
 
-_ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
+_ALPHABET: Final = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
+_SIX_BITS: Final = _ALPHABET * 4  # a byte -> the character of its lower six bits
 
 Entropy = Callable[[int], bytes]
 """Answers that many random bytes, e.g. ``os.urandom``."""
@@ -20,7 +21,7 @@ Entropy = Callable[[int], bytes]
 
 def nanoid(entropy: Entropy, size: int = 21) -> str:
     """Return ``size`` URL-safe characters, 6 random bits each."""
-    return "".join([_ALPHABET[byte & 63] for byte in entropy(size)])
+    return entropy(size).translate(_SIX_BITS).decode()
 
 
 def session_id(kind: str, rank: int, *, unix_time: float, entropy: Entropy) -> SessionId:

@@ -49,7 +49,10 @@ async def test_every_printed_line_of_the_sample_is_right_and_no_page_is_read_twi
     assert parts["detect_text"].calls == parts["ocr"].calls == PAGES
 
     # the detector is at page 2 while the recogniser reads page 1
-    (read_at, read_for), (found_at, found_for) = parts["ocr"].spans[0], parts["detect_text"].spans[1]
+    (read_at, read_for), (found_at, found_for) = (
+        parts["ocr"].spans[0],
+        parts["detect_text"].spans[1],
+    )
     assert max(read_at, found_at) < min(read_at + read_for, found_at + found_for)
 
     await until(lambda: slots_are_free(client), 10)
@@ -71,7 +74,9 @@ async def test_a_file_that_is_no_pdf_fails_with_its_name_and_what_to_do(
     await until(lambda: slots_are_free(client), 10)
 
 
-async def test_an_empty_file_fails_and_says_that_it_is_empty(client: Client, tmp_path: Path) -> None:
+async def test_an_empty_file_fails_and_says_that_it_is_empty(
+    client: Client, tmp_path: Path
+) -> None:
     path = tmp_path / "nothing.pdf"
     path.touch()
     outcome, _ = await read(client, path)

@@ -7,8 +7,14 @@ from typing import Any, Final
 
 import orjson
 
-from apps.restful.api.schemas import OutputPort, SingleEngineRequest, WorkflowRequest
+from apps.restful.api.schemas import (
+    KnownWorkflowRequest,
+    OutputPort,
+    SingleEngineRequest,
+    WorkflowRequest,
+)
 from apps.restful.service.errors import InvalidError
+from apps.restful.service.shapes import KnownShape
 from apps.restful.service.submit import SINGLE, WORKFLOW, Order
 from apps.sessions.domain import request as asked
 from apps.sessions.domain.dag import Fault
@@ -44,27 +50,31 @@ def single(body: SingleEngineRequest, key: str, value: Any) -> Order:
     )
 
 
-def workflow(body: WorkflowRequest, key: str, value: Any) -> Order:
-    """Return the order in the body of process-workflow."""
+def shape(body: WorkflowRequest) -> asked.Shape:
+    """Return the channels and engines in the body of process-workflow."""
+    return asked.Shape(
+        channels=[
+            asked.ChannelAsked(channel.name, channel.type, channel.interested)
+            for channel in body.data_channels
+        ],
+        engines=[
+            asked.EngineAsked(
+                engine.id,
+                engine.name,
+                [asked.PortAsked(port.name, port.type, port.link_to) for port in engine.inputs],
+                [asked.PortAsked(port.name, port.type, port.link_to) for port in engine.outputs],
+            )
+            for engine in body.engines
+        ],
+    )
+
+
+def workflow(body: KnownWorkflowRequest, known: KnownShape, key: str, value: Any) -> Order:
+    """Return the order in the body of process-workflow, whose shape is converted already."""
     return _order(
         WORKFLOW,
         asked.Workflow(
-            channels=[
-                asked.ChannelAsked(channel.name, channel.type, channel.interested)
-                for channel in body.data_channels
-            ],
-            engines=[
-                asked.EngineAsked(
-                    engine.id,
-                    engine.name,
-                    [asked.PortAsked(port.name, port.type, port.link_to) for port in engine.inputs],
-                    [
-                        asked.PortAsked(port.name, port.type, port.link_to)
-                        for port in engine.outputs
-                    ],
-                )
-                for engine in body.engines
-            ],
+            shape=known.shape,
             start_data=[
                 asked.StartAsked(start.channel_name, start.payload) for start in body.start_data
             ],
@@ -74,6 +84,7 @@ def workflow(body: WorkflowRequest, key: str, value: Any) -> Order:
         body,
         key,
         value,
+        known=known,
     )
 
 
@@ -84,9 +95,11 @@ def _outputs(outputs: Mapping[str, OutputPort]) -> dict[str, asked.SinglePort]:
 def _order(
     kind: str,
     graph: asked.SingleEngine | asked.Workflow,
-    body: SingleEngineRequest | WorkflowRequest,
+    body: SingleEngineRequest | KnownWorkflowRequest,
     key: str,
     value: Any,
+    *,
+    known: KnownShape | None = None,
 ) -> Order:
     return Order(
         kind=kind,
@@ -97,6 +110,7 @@ def _order(
         max_attempts=body.retry.max_attempts if body.retry else 1,
         idempotency_key=key,
         body_hash=_digest(kind, value) if key else "",
+        known=known,
         refused=_not_yet(body),
     )
 
@@ -118,7 +132,7 @@ def _digest(kind: str, value: Any) -> str:
     return hashlib.sha256(kind.encode() + b" " + plain).hexdigest()
 
 
-def _not_yet(body: SingleEngineRequest | WorkflowRequest) -> tuple[Fault, ...]:
+def _not_yet(body: SingleEngineRequest | KnownWorkflowRequest) -> tuple[Fault, ...]:
     """Return faults for what later versions do: to say no is better than to do nothing."""
     if not body.webhooks and not body.interactive:
         return ()

@@ -352,7 +352,10 @@ def _part(part: SubSession) -> dict[str, Any]:
 
 def _timeline(record: SessionRecord, history: Sequence[Entry]) -> list[dict[str, Any]]:
     """Return the status changes; those of the last attempt to the microsecond, as recorded."""
-    exact = {(record.attempt, "queuing"): record.picked, (record.attempt, "processing"): record.ready}
+    exact = {
+        (record.attempt, "queuing"): record.picked,
+        (record.attempt, "processing"): record.ready,
+    }
     exact |= {(1, "pending"): record.created}
     exact |= {(record.attempt, status): record.ended for status in TERMINAL}
     steps = []

@@ -4,7 +4,7 @@ The two POST routes are measured to the microsecond: they take the bare request 
 and their part of the OpenAPI document is added in ``openapi``.
 """
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
@@ -20,6 +20,7 @@ from apps.restful.service import feed, read
 from apps.restful.service.answer import Answer
 from apps.restful.service.errors import InvalidError
 from apps.restful.service.parts import Parts
+from apps.restful.service.shapes import MEMBERS, KnownShape
 from apps.restful.service.submit import SINGLE, WORKFLOW, Order, submit, try_out
 from apps.sessions.domain.dag import Fault
 
@@ -83,8 +84,21 @@ async def run_workflow(request: Request, parts: Parts) -> Response:
     """Do what ``process_workflow`` says."""
     key = _key(request)
     value = await body.read_json(request, limit=parts.settings.max_body)
-    order = convert.workflow(body.validate(schemas.WorkflowRequest, value), key, value)
+    order = convert.workflow(*_workflow(parts, value), key, value)
     return await _submitted(request, parts, order)
+
+
+def _workflow(parts: Parts, value: Any) -> tuple[schemas.KnownWorkflowRequest, KnownShape]:
+    """Return the checked body and its shape; a shape seen before is not read again."""
+    if not isinstance(value, dict):
+        body.validate(schemas.WorkflowRequest, value)
+    shape_key = parts.shapes.key(value)
+    known = parts.shapes.find(shape_key)
+    if known is not None:
+        rest = {name: member for name, member in value.items() if name not in MEMBERS}
+        return body.validate(schemas.KnownWorkflowRequest, rest), known
+    whole = body.validate(schemas.WorkflowRequest, value)
+    return whole, parts.shapes.add(shape_key, convert.shape(whole))
 
 
 SHORTCUTS: Final = {

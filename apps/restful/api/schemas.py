@@ -159,12 +159,17 @@ class StartData(_In):
     `{"fileId"}` with optional `contentType` and `name`."""
 
 
-class WorkflowRequest(_Common):
+class KnownWorkflowRequest(_Common):
+    """All of a workflow but its shape, which was found right before."""
+
+    start_data: Annotated[list[StartData], Field(max_length=10_000, default_factory=list)]
+
+
+class WorkflowRequest(KnownWorkflowRequest):
     """Run a graph of engines."""
 
     data_channels: Annotated[list[DataChannel], Field(max_length=2000, default_factory=list)]
     engines: Annotated[list[Engine], Field(max_length=200)]
-    start_data: Annotated[list[StartData], Field(max_length=10_000, default_factory=list)]
 
     model_config = ConfigDict(
         json_schema_extra={

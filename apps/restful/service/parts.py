@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from apps.restful.service.metrics import Metrics
+from apps.restful.service.shapes import Shapes
 from apps.restful.service.specs import Specs
 from apps.restful.service.wait import Pokes
 from apps.restful.settings import RestfulSettings
@@ -19,6 +20,7 @@ class Parts:
     settings: RestfulSettings
     store: SessionStore
     specs: Specs
+    shapes: Shapes
     pokes: Pokes
     blobs: BlobFolder
     metrics: Metrics

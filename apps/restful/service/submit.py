@@ -9,6 +9,7 @@ from apps.restful.service import start_data
 from apps.restful.service.answer import Answer, Queue, look
 from apps.restful.service.errors import BusyError, ConflictError, InvalidError
 from apps.restful.service.parts import Parts
+from apps.restful.service.shapes import KnownShape
 from apps.sessions.domain.dag import Checked, Fault, check_single, check_workflow
 from apps.sessions.domain.request import SingleEngine, Workflow
 from apps.sessions.store import Capacity, NewSession, Submitted
@@ -37,6 +38,8 @@ class Order:
     max_attempts: int = 1
     idempotency_key: str = ""
     body_hash: str = ""
+    known: KnownShape | None = None
+    """The shape of a workflow, which may have been checked before."""
     refused: Sequence[Fault] = ()
     """Faults found before; they are reported with all others."""
 
@@ -178,7 +181,9 @@ async def _checked(parts: Parts, order: Order, session: str) -> tuple[Plan, star
 
 def _check(parts: Parts, order: Order, session: str) -> Checked:
     if isinstance(order.graph, Workflow):
-        return check_workflow(order.graph, session=session, specs=parts.specs.known)
+        specs = parts.specs
+        graph = order.known.graph(specs.known, specs.version) if order.known else None
+        return check_workflow(order.graph, session=session, specs=specs.known, graph=graph)
     return check_single(order.graph, session=session, specs=parts.specs.known)
 
 

@@ -15,6 +15,7 @@ from apps.sessions.domain.request import (
     ChannelAsked,
     EngineAsked,
     PortAsked,
+    Shape,
     SingleEngine,
     SinglePort,
     StartAsked,
@@ -64,6 +65,16 @@ class Checked:
     faults: Sequence[Fault]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """A shape without a fault: what a plan takes from it, for any start data."""
+
+    nodes: dict[str, Node]
+    channels: dict[str, Channel]
+    types: Mapping[str, str | None]
+    written: frozenset[str]
+
+
 def is_name(text: str) -> bool:
     """Say whether ``text`` may name an engine, a node, a port or a channel."""
     return _NAME.fullmatch(text) is not None
@@ -74,15 +85,25 @@ def pointer(*parts: str | int) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
-def check_workflow(asked: Workflow, *, session: str, specs: Mapping[str, EngineSpec]) -> Checked:
+def check_shape(shape: Shape, *, specs: Mapping[str, EngineSpec]) -> Graph | None:
+    """Return what is found in a shape without a fault, to be used again; None when it has one."""
+    check = _Graph(specs)
+    graph = None if check.too_many(shape) else check.graph(shape)
+    return None if check.faults else graph
+
+
+def check_workflow(
+    asked: Workflow, *, session: str, specs: Mapping[str, EngineSpec], graph: Graph | None = None
+) -> Checked:
     """Return the plan of a graph, or every fault in it.
 
     Args:
         asked: The request.
         session: The id it will have.
         specs: Registered engines by id. One that is not there is taken as it is asked for.
+        graph: What ``check_shape`` found with these specs, if it was asked before.
     """
-    return _Graph(specs).check(asked, session)
+    return _Graph(specs).check(asked, session, graph)
 
 
 def check_single(asked: SingleEngine, *, session: str, specs: Mapping[str, EngineSpec]) -> Checked:
@@ -177,25 +198,30 @@ class _Check:
 class _Graph(_Check):
     """The check of a graph of engines."""
 
-    def check(self, asked: Workflow, session: str) -> Checked:
+    def check(self, asked: Workflow, session: str, graph: Graph | None) -> Checked:
         self.rank(asked.rank)
-        if self._too_many(asked):
-            return self.done(session, {}, {}, asked.labels)
-        channels = self._channels(asked.channels)
-        nodes = self._nodes(asked.engines, channels)
-        written = {channel for node in nodes for channel in node.writes.values()}
-        self._start_data(asked.start_data, channels, written)
-        for names in cycles(nodes, [engine.node for engine in asked.engines]):
+        if graph is None:
+            if self.too_many(asked.shape):
+                return self.done(session, {}, {}, asked.labels)
+            graph = self.graph(asked.shape)
+        self._start_data(asked.start_data, graph.types, graph.written)
+        return self.done(session, graph.nodes, graph.channels, asked.labels)
+
+    def graph(self, shape: Shape) -> Graph:
+        """Check channels and engines; what is found is of use when there is no fault."""
+        types = self._channels(shape.channels)
+        nodes = self._nodes(shape.engines, types)
+        for names in cycles(nodes, [engine.node for engine in shape.engines]):
             shown = " → ".join([*names, names[0]])
             self.fault("cycle", f"the engines form a cycle: {shown}", "engines")
-        return self.done(
-            session,
-            {engine.node: node for engine, node in zip(asked.engines, nodes, strict=True)},
-            {c.name: Channel(channels[c.name] or "", c.interested) for c in asked.channels},
-            asked.labels,
+        return Graph(
+            nodes={engine.node: node for engine, node in zip(shape.engines, nodes, strict=True)},
+            channels={c.name: Channel(types[c.name] or "", c.interested) for c in shape.channels},
+            types=types,
+            written=frozenset(channel for node in nodes for channel in node.writes.values()),
         )
 
-    def _too_many(self, asked: Workflow) -> bool:
+    def too_many(self, asked: Shape) -> bool:
         """Report sizes that are not checked any further."""
         before = len(self.faults)
         if not asked.engines:
@@ -298,7 +324,7 @@ class _Graph(_Check):
         self,
         asked: Sequence[StartAsked],
         channels: Mapping[str, str | None],
-        written: set[str],
+        written: frozenset[str],
     ) -> None:
         for at, start in enumerate(asked):
             name = start.channel

@@ -51,11 +51,18 @@ class StartAsked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workflow:
-    """A graph of engines."""
+class Shape:
+    """The channels and engines of a graph: what stays the same when a workflow is run again."""
 
     channels: Sequence[ChannelAsked] = ()
     engines: Sequence[EngineAsked] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workflow:
+    """A graph of engines."""
+
+    shape: Shape
     start_data: Sequence[StartAsked] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     rank: int = 0

@@ -1,7 +1,7 @@
 """How a session goes on, live: a table on a terminal, a line per event on anything else."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -128,7 +128,7 @@ async def show(board: Board, events: AsyncIterator[Event], console: "Console | N
 
 
 @contextmanager
-def _shown(board: Board, console: "Console | None") -> Iterator[Callable[[str], None]]:
+def _shown(board: Board, console: "Console | None") -> Generator[Callable[[str], None], None, None]:
     if console is None:
         yield lambda _: None
     elif console.is_terminal:

@@ -1,6 +1,8 @@
 """File: a path on both ends, streamed between them and never read whole."""
 
 import mimetypes
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +62,11 @@ class FileType:
         path, meta = message.file, message.meta
         if path is None:
             name = Path(meta.name).name or "file"
-            path = message.scratch() / f"{len(list(message.scratch().iterdir()))}-{name}"
-            path.write_bytes(message.payload)
+            # several steps may do this at the same time in the one folder
+            fd, made = tempfile.mkstemp(suffix=f"-{name[-100:]}", prefix="", dir=message.scratch())
+            with os.fdopen(fd, "wb") as out:
+                out.write(message.payload)
+            path = Path(made)
         return File(
             path, name=meta.name or path.name, content_type=meta.content_type, meta=meta.facts
         )

@@ -55,7 +55,7 @@ class Image:
 
             if hasattr(source, "convert") and source.mode not in {"L", "RGB", "RGBA"}:
                 source = source.convert("RGB")
-            self._array = np.asarray(source, np.uint8)
+            self._array = _checked(np.asarray(source))
         else:
             raise DataTypeError(
                 f"an image is an array, a PIL image or encoded bytes, not {type(source).__name__}"
@@ -75,6 +75,21 @@ class Image:
             self.content_type = self.content_type or "image/png"
             self._bytes = _encode(self.array, self.content_type)
         return self._bytes
+
+
+def _checked(array: "NDArray[Any]") -> "Array":
+    """Return the array, or say why it is no image; it is never bent into one."""
+    import numpy as np
+
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * 255
+    if array.dtype != np.uint8:
+        raise DataTypeError(f"an image is an array of uint8, not of {array.dtype}")
+    if array.ndim not in {2, 3} or (array.ndim == 3 and array.shape[2] not in {3, 4}):
+        raise DataTypeError(
+            f"an image is an array of height x width [x 3 or 4], not of shape {array.shape}"
+        )
+    return array
 
 
 def _sniff(data: bytes) -> str:
@@ -136,7 +151,7 @@ class ImageType:
 
         try:
             array = np.frombuffer(data, np.dtype(meta.dtype)).reshape(meta.shape)
-        except ValueError as exc:
+        except (TypeError, ValueError) as exc:
             raise DataTypeError(f"the raw image does not fit its shape: {exc}") from exc
         return Image(array, meta.facts)
 

@@ -17,7 +17,7 @@ class Json:
     def encode(self, value: Any, *, stored: bool) -> Encoded:
         """Return the value as JSON."""
         try:
-            return Encoded(orjson.dumps(value, option=_OPTIONS))
+            return Encoded(orjson.dumps(value, default=_plain, option=_OPTIONS))
         except TypeError as exc:
             raise DataTypeError(f"this value is no JSON: {exc}") from exc
 
@@ -27,6 +27,13 @@ class Json:
             return orjson.loads(message.file.read_bytes() if message.file else message.payload)
         except orjson.JSONDecodeError as exc:
             raise DataTypeError(f"the message is no JSON: {exc}") from exc
+
+
+def _plain(value: Any) -> Any:
+    """Return arrays and scalars that orjson leaves to us (a slice, float16, …) as lists, numbers."""
+    if hasattr(value, "__array_interface__"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is not serializable")
 
 
 class Text:

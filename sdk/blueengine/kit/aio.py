@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import Any, Final, Self, TypeVar
 
 from blueengine.errors import BlueEngineError
@@ -108,7 +108,7 @@ async def nap(wake: asyncio.Event, seconds: float) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def stop_signals(*more: signal.Signals) -> AsyncIterator[asyncio.Event]:
+async def stop_signals(*more: signal.Signals) -> AsyncGenerator[asyncio.Event, None]:
     """Answer an event that SIGTERM, SIGINT and ``more`` set; nothing else happens on them."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (*STOP_SIGNALS, *more):

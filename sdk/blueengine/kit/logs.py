@@ -8,7 +8,7 @@ masked: fields with a name like ``password`` or ``token``, and passwords inside 
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ _MASK: Final = "***"
 
 
 @contextmanager
-def bound(**ids: str) -> Iterator[None]:
+def bound(**ids: str) -> Generator[None, None, None]:
     """Add these fields to everything that is logged inside."""
     token = _ids.set(MappingProxyType({**_ids.get(), **ids}))
     try:

@@ -13,10 +13,12 @@ import runpy
 import signal
 import socket
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +26,11 @@ import orjson
 
 from blueengine.datatypes import base
 from blueengine.errors import BlueEngineError, DataTypeError, Fail, Refuse
+from blueengine.kit import logs
 from blueengine.runtime import frames
 from blueengine.runtime.context import Context, Flags
 from blueengine.runtime.declare import WORKER_VARIABLE, BlueEngine, Step
+from blueengine.settings.system import SystemSettings
 from blueengine.transport.blobs import INLINE_LIMIT
 from blueengine.wire import codec
 from blueengine.wire.envelope import Meta
@@ -37,7 +41,13 @@ if TYPE_CHECKING:
 
 FLUSH_AFTER = 0.0005
 """Seconds that outputs may wait for more of them to share one write."""
+FLUSH_AT_LAST = 0.003
+"""Seconds after which they are written although the author's code has not come back."""
 RECEIVE = 1 << 18
+
+_LAST = {"finish", "error"}
+"""Status messages that end the engine's part."""
+_SAID = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 
 
 class _ParentGoneError(Exception):
@@ -45,10 +55,24 @@ class _ParentGoneError(Exception):
 
 
 @dataclass
+class _Call:
+    """A call of process_func at work, or put aside half-way."""
+
+    results: Generator[Any, None, None]
+    started: int
+    busy: float = 0.0
+
+
+@dataclass
 class _Session:
     begin: frames.Begin
     context: Context
     files: int = 0
+    call: _Call | None = None
+    waiting: deque[frames.Work] = field(default_factory=deque)
+    """Calls that came while the session was held."""
+    over: bool = False
+    """The author's code said ``finish`` or ``error``: no call is made any more."""
 
 
 class Worker:
@@ -58,24 +82,29 @@ class Worker:
         """Work for ``step`` of ``engine``."""
         self._engine = engine
         self._step = step
+        self._index = engine.steps.index(step)
         self._sock = sock
         self._flags = flags
         self._splitter = frames.Splitter()
         self._received: list[bytes] = []
         self._out: list[bytes] = []
         self._flushed_at = time.monotonic()
+        self._writing = threading.Lock()
+        self._late = threading.Event()
+        self._flusher: threading.Thread | None = None
         self._sessions: dict[int, _Session] = {}
         self._init_data: Any = None
         self._loop: AbstractEventLoop | None = None
-        self._input_types = {name: base.get(kind) for name, kind in engine.settings.inputs.items()}
-        self._output_types = {
-            name: base.get(kind) for name, kind in engine.settings.outputs.items()
-        }
+        self._input_types: dict[str, base.DataType] = {}
+        self._output_types: dict[str, base.DataType] = {}
 
     def run(self) -> int:
         """Work until told to quit; the process's exit code."""
         try:
             try:
+                settings = self._engine.settings
+                self._input_types = {n: base.get(kind) for n, kind in settings.inputs.items()}
+                self._output_types = {n: base.get(kind) for n, kind in settings.outputs.items()}
                 self._init_data = self._call(self._step.init_func, Context())
             except Exception as exc:  # noqa: BLE001 - whatever the author's code raises is reported
                 self._send(frames.Inited(*_explain(exc)))
@@ -89,6 +118,8 @@ class Worker:
                         self._process(frame)
                     case frames.Begin():
                         self._begin(frame)
+                    case frames.Resume():
+                        self._resume(frame.no)
                     case frames.Leave():
                         self._leave(frame.no)
                     case frames.Quit():
@@ -111,18 +142,38 @@ class Worker:
         return frames.to_worker(self._received.pop())
 
     def _send(self, frame: frames.FromWorker) -> None:
-        self._out.append(frames.pack(frame))
+        packed = frames.pack(frame)
+        with self._writing:
+            self._out.append(packed)
         if time.monotonic() - self._flushed_at > FLUSH_AFTER or len(self._out) >= 64:
             self._flush()
+        elif not self._late.is_set():
+            self._late.set()
+            if self._flusher is None:
+                self._flusher = threading.Thread(target=self._flush_late, daemon=True)
+                self._flusher.start()
 
     def _flush(self) -> None:
-        if self._out:
+        with self._writing:
+            if self._out:
+                try:
+                    self._sock.sendall(b"".join(self._out))
+                except (BrokenPipeError, ConnectionResetError):
+                    raise _ParentGoneError from None
+                self._out.clear()
+            self._flushed_at = time.monotonic()
+
+    def _flush_late(self) -> None:
+        """Write what waits while the author's code is at work for long, in a thread of its own."""
+        while True:
+            self._late.wait()
+            time.sleep(FLUSH_AT_LAST)
+            self._late.clear()
             try:
-                self._sock.sendall(b"".join(self._out))
-            except (BrokenPipeError, ConnectionResetError):
-                raise _ParentGoneError from None
-            self._out.clear()
-        self._flushed_at = time.monotonic()
+                if self._out:
+                    self._flush()
+            except _ParentGoneError:
+                return
 
     # -- sessions ---------------------------------------------------------------------------------
 
@@ -130,8 +181,11 @@ class Worker:
         no = begin.no
 
         def say(kind: str, fields: dict[str, Any]) -> None:
-            self._send(frames.Say(no, kind, orjson.dumps({"type": kind, **fields}, default=str)))
+            body = orjson.dumps({"type": kind, **fields}, default=str, option=_SAID)
+            self._send(frames.Say(no, kind, body))
             self._flush()
+            if kind in _LAST and no in self._sessions:
+                self._sessions[no].over = True
 
         context = Context(
             init_data=self._init_data,
@@ -165,6 +219,7 @@ class Worker:
         session = self._sessions.pop(no, None)
         error = trace = ""
         if session is not None:
+            self._put_down(session)
             try:
                 self._call(self._step.stop_func, session.context)
             except Exception as exc:  # noqa: BLE001 - whatever the author's code raises is reported
@@ -174,20 +229,68 @@ class Worker:
 
     def _process(self, work: frames.Work) -> None:
         session = self._sessions.get(work.no)
-        started, began = time.time_ns() // 1000, time.monotonic()
+        if session is None:  # its start_func failed, or it was told to leave
+            self._send(frames.Done(work.no, time.time_ns() // 1000, 0, "", "", ""))
+            return
+        session.waiting.append(work)
+        if session.call is None:
+            self._go_on(session)
+
+    def _resume(self, no: int) -> None:
+        if session := self._sessions.get(no):
+            self._go_on(session)
+
+    def _go_on(self, session: _Session) -> None:
+        """Make the calls that wait, until the session is held."""
+        no = session.begin.no
+        while session.call or session.waiting:
+            if session.over or self._flags.is_raised(no):
+                self._put_down(session)
+                return
+            if self._flags.is_held(no, self._index):
+                return
+            if session.call is None:
+                work = session.waiting.popleft()
+                results = self._results(session, work.items)
+                session.call = _Call(results, time.time_ns() // 1000)
+            self._run(session, session.call)
+
+    def _run(self, session: _Session, call: _Call) -> None:
+        """Let a call write until it is done or the session is held."""
+        no, flags, index = session.begin.no, self._flags, self._index
+        began = time.monotonic()
         error = code = trace = ""
-        if session is not None and not self._flags.is_raised(work.no):
+        try:
+            for message in call.results:
+                self._emit(session, message)
+                if session.over or flags.is_raised(no):
+                    break
+                if flags.is_held(no, index):
+                    call.busy += time.monotonic() - began
+                    return
+            call.results.close()
+        except Exception as exc:  # noqa: BLE001 - whatever the author's code raises is reported
+            error, trace = _explain(exc)
+            code = exc.code if isinstance(exc, BlueEngineError) else "engine-exception"
+        session.call = None
+        busy = int((call.busy + time.monotonic() - began) * 1e6)
+        self._send(frames.Done(no, call.started, busy, error, code, trace))
+
+    def _put_down(self, session: _Session) -> None:
+        """Answer every call of a session that is over, without making it."""
+        no, call = session.begin.no, session.call
+        if call is not None:
+            session.call = None
+            error = code = trace = ""
             try:
-                inputs = {item.port: self._decode(session, item) for item in work.items}
-                for message in self._results(self._step.process_func, session.context, inputs):
-                    self._emit(session, message)
-                    if self._flags.is_raised(work.no):
-                        break
+                call.results.close()
             except Exception as exc:  # noqa: BLE001 - whatever the author's code raises is reported
                 error, trace = _explain(exc)
-                code = exc.code if isinstance(exc, BlueEngineError) else "engine-exception"
-        busy = int((time.monotonic() - began) * 1e6)
-        self._send(frames.Done(work.no, started, busy, error, code, trace))
+                code = "engine-exception"
+            self._send(frames.Done(no, call.started, int(call.busy * 1e6), error, code, trace))
+        while session.waiting:
+            session.waiting.popleft()
+            self._send(frames.Done(no, time.time_ns() // 1000, 0, "", "", ""))
 
     def _decode(self, session: _Session, item: frames.Item) -> Any:
         if item.port == FORWARD:
@@ -211,21 +314,22 @@ class Worker:
                 f" not {type(message).__name__}"
             )
         for port, value in message.items():
-            if port == STATUS:
-                self._emit_status(session, value)
-            elif port in self._step.output_channels:
+            if port in self._step.output_channels and port != STATUS:
                 self._emit_value(session, port, value)
-            else:
+            elif port != STATUS:
                 raise DataTypeError(
                     f"step {self._step.name!r} wrote to {port!r}, which is not among its"
                     f" output_channels ({', '.join(self._step.output_channels) or 'none'})"
                 )
+        if STATUS in message:  # last, for it may end the session
+            self._emit_status(session, message[STATUS])
 
     def _emit_status(self, session: _Session, value: Any) -> None:
         if not isinstance(value, dict) or not isinstance(value.get("type"), str):
             raise DataTypeError('a Status message is {"type": "…", …}')
         body = self._output_types[STATUS].encode(value, stored=False).payload
         self._send(frames.Say(session.begin.no, value["type"], body))
+        session.over = session.over or value["type"] in _LAST
 
     def _emit_value(self, session: _Session, port: str, value: Any) -> None:
         begin = session.begin
@@ -253,7 +357,7 @@ class Worker:
         folder = Path(session.begin.outbox)
         folder.mkdir(parents=True, exist_ok=True)
         session.files += 1
-        path = folder / f"{os.getpid()}-{self._step.name}-{session.files}"
+        path = folder / f"{os.getpid()}-{session.files}"
         if encoded.file is not None:
             shutil.copyfile(encoded.file, path)
         else:
@@ -268,8 +372,12 @@ class Worker:
         result = function(*args)
         return self._await(result) if inspect.isawaitable(result) else result
 
-    def _results(self, function: Callable[..., Any], *args: Any) -> Iterator[Any]:
-        result = function(*args)
+    def _results(
+        self, session: _Session, items: tuple[frames.Item, ...]
+    ) -> Generator[Any, None, None]:
+        """Call process_func; yield what it returns or yields, whatever kind of function it is."""
+        inputs = {item.port: self._decode(session, item) for item in items}
+        result = self._step.process_func(session.context, inputs)
         if inspect.isawaitable(result):
             result = self._await(result)
         if inspect.isgenerator(result):
@@ -277,9 +385,11 @@ class Worker:
         elif inspect.isasyncgen(result):
             try:
                 while True:
-                    yield self._await(anext(result))
-            except StopAsyncIteration:
-                return
+                    try:
+                        message = self._await(anext(result))
+                    except StopAsyncIteration:
+                        return
+                    yield message
             finally:
                 self._await(result.aclose())
         else:
@@ -297,20 +407,38 @@ class Worker:
         return self._loop.run_until_complete(wait())
 
 
+_OWN = (str(Path(__file__)), str(Path(inspect.__file__).with_name("asyncio")) + os.sep)
+"""Files whose frames say nothing of the author's code (while that has not been reached)."""
+
+
 def _explain(exc: Exception) -> tuple[str, str]:
     """Return message and traceback; the traceback begins where the author's code does."""
     if isinstance(exc, (Fail, DataTypeError)):
         return str(exc) or "the engine failed the session", ""
-    own = str(Path(__file__))
-    frames_ = [f for f in traceback.extract_tb(exc.__traceback__) if f.filename != own]
-    lines = [*traceback.format_list(frames_), *traceback.format_exception_only(exc)]
-    return f"{type(exc).__name__}: {exc}", "".join(lines)
+    told = _without_own(traceback.TracebackException.from_exception(exc))
+    return f"{type(exc).__name__}: {exc}", "".join(told.format())
+
+
+def _without_own(told: traceback.TracebackException) -> traceback.TracebackException:
+    at = 0
+    while at < len(told.stack) and told.stack[at].filename.startswith(_OWN):
+        at += 1
+    kept = [frame for frame in told.stack[at:] if frame.filename != _OWN[0]]
+    told.stack = traceback.StackSummary.from_list(kept)
+    for other in (told.__cause__, told.__context__):
+        if other is not None:
+            _without_own(other)
+    return told
 
 
 def work(engine: BlueEngine) -> int:
     """Run this process as a worker; its exit code."""
     sock_fd, flags_fd, name = os.environ.pop(WORKER_VARIABLE).split(",", 2)
     step = next(step for step in engine.steps if step.name == name)
+    system = SystemSettings.load(os.environ, config_variable="BLUEEDGE_COMM_CONFIG")
+    logs.configure(engine.settings.id, level=system.log_level)
+    for fd in (sock_fd, flags_fd):
+        os.set_inheritable(int(fd), False)  # programs the author starts have no business with them
     sock = socket.socket(fileno=int(sock_fd))
     return Worker(engine, step, sock, Flags(int(flags_fd))).run()
 

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
-from blueengine.errors import DeclarationError
+from blueengine.errors import BlueEngineError, DeclarationError
 from blueengine.settings.engine import EngineSettings
 from blueengine.wire.spec import CONTROL, FORWARD, STATUS
 
@@ -52,18 +52,31 @@ class BlueEngine:
         Raises:
             SettingsError: The settings are missing or wrong; one line says which.
         """
-        # the settings are read here, so that a wrong engine.yml is found before anything runs
+        self._caller = sys._getframe(1).f_globals.get("__name__")  # noqa: SLF001 - whose engine it is
+        try:
+            self.settings = self._read(config)
+        except BlueEngineError as exc:
+            self._complain(exc)
+        self._steps: list[Step] = []
+
+    def _read(self, config: str | Path | Mapping[str, Any] | None) -> EngineSettings:
+        # read at once, so that a wrong engine.yml is found before anything runs
         cpus = (
             len(os.sched_getaffinity(0))
             if hasattr(os, "sched_getaffinity")
             else os.cpu_count() or 1
         )
         if isinstance(config, Mapping):
-            self.settings = EngineSettings.parse(config, os.environ, cpus=cpus, source="config")
-        else:
-            path = Path(config) if config else _beside_caller()
-            self.settings = EngineSettings.load(path, os.environ, cpus=cpus)
-        self._steps: list[Step] = []
+            return EngineSettings.parse(config, os.environ, cpus=cpus, source="config")
+        path = Path(config) if config else _beside_caller()
+        return EngineSettings.load(path, os.environ, cpus=cpus)
+
+    def _complain(self, error: BlueEngineError) -> NoReturn:
+        """Raise the error, or end the process with one line when it is the engine's own file."""
+        if self._caller != "__main__" or hasattr(sys, "ps1"):
+            raise error
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the one line a person needs
+        raise SystemExit(2) from error
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -108,23 +121,22 @@ class BlueEngine:
         Raises:
             DeclarationError: A name is unknown or taken, or process_func is missing.
         """
-        if process_func is None:
-            raise DeclarationError(f"step {name!r} has no process_func")
-        if any(step.name == name for step in self._steps):
-            raise DeclarationError(f"there are two steps named {name!r}")
-        step = Step(
-            name=name,
-            process_func=process_func,
-            init_func=init_func,
-            start_func=start_func,
-            stop_func=stop_func,
-            terminate_func=terminate_func,
-            input_channels=_names(input_channels),
-            output_channels=_names(output_channels),
-            required_channels=_names(required_channels),
-            keep_channels=_names(keep_channels),
-        )
-        self._check(step)
+        try:
+            step = Step(
+                name=name,
+                process_func=_given(name, process_func),
+                init_func=init_func,
+                start_func=start_func,
+                stop_func=stop_func,
+                terminate_func=terminate_func,
+                input_channels=_names(input_channels),
+                output_channels=_names(output_channels),
+                required_channels=_names(required_channels),
+                keep_channels=_names(keep_channels),
+            )
+            self._check(step)
+        except DeclarationError as exc:
+            self._complain(exc)
         self._steps.append(step)
 
     def step(self, name: str = "", **declared: Any) -> Callable[[F], F]:
@@ -171,6 +183,10 @@ class BlueEngine:
                 )
 
     def _check(self, step: Step) -> None:
+        if not step.name:
+            raise DeclarationError("a step has no name; give it one")
+        if any(other.name == step.name for other in self._steps):
+            raise DeclarationError(f"there are two steps named {step.name!r}; rename one of them")
         inputs = {*self.settings.inputs, CONTROL, FORWARD}
         outputs = {*self.settings.outputs, STATUS, FORWARD}
         for names, known, where in (
@@ -187,17 +203,34 @@ class BlueEngine:
                     )
         if FORWARD in step.input_channels and not self._steps:
             raise DeclarationError(f"step {step.name!r} is the first: nothing is forwarded to it")
-        for function in (
-            step.process_func, step.init_func, step.start_func, step.stop_func, step.terminate_func,
-        ):  # fmt: skip
-            if function is not None and not callable(function):
-                raise DeclarationError(f"step {step.name!r}: {function!r} is no function")
-        try:
-            inspect.signature(step.process_func).bind(object(), {})
-        except TypeError:
-            raise DeclarationError(
-                f"step {step.name!r}: process_func must take (context, input)"
-            ) from None
+        _check_signature(step.name, "process_func", step.process_func, "context", "input")
+        for what, function in (
+            ("init_func", step.init_func),
+            ("start_func", step.start_func),
+            ("stop_func", step.stop_func),
+            ("terminate_func", step.terminate_func),
+        ):
+            if function is not None:
+                _check_signature(step.name, what, function, "context")
+
+
+def _given(step: str, function: Function | None) -> Function:
+    if function is None:
+        raise DeclarationError(f"step {step!r} has no process_func; pass process_func=…")
+    return function
+
+
+def _check_signature(step: str, what: str, function: Function, *arguments: str) -> None:
+    if not callable(function):
+        raise DeclarationError(f"step {step!r}: {what} is {function!r}; pass a function")
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        raise DeclarationError(
+            f"step {step!r}: {what} must take ({', '.join(arguments)})"
+        ) from None
+    except ValueError:
+        return  # written in C, and does not tell
 
 
 def _names(names: Iterable[str]) -> tuple[str, ...]:
@@ -207,7 +240,7 @@ def _names(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _beside_caller() -> Path:
-    file = sys._getframe(2).f_globals.get("__file__")  # noqa: SLF001 - whose engine.yml is wanted
+    file = sys._getframe(3).f_globals.get("__file__")  # noqa: SLF001 - whose engine.yml is wanted
     if not file:
         raise DeclarationError(
             "name the engine.yml: BlueEngine(config=…) (there is no calling file)"

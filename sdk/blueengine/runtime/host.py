@@ -13,19 +13,28 @@ import logging
 import os
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from blueengine.errors import DecodeError, MessageLostError, StoreAwayError, StoreReplyError
+from blueengine.errors import (
+    BlueEngineError,
+    DecodeError,
+    MessageLostError,
+    ReadOnlyStoreError,
+    StoreAwayError,
+    StoreReplyError,
+)
 from blueengine.kit.redis_link import Link, Reply
 from blueengine.ledger.instance import InstanceLedger
 from blueengine.runtime import frames
-from blueengine.runtime.context import FLAGS, Flags
+from blueengine.runtime.context import Flags
 from blueengine.runtime.declare import BlueEngine, Step
 from blueengine.runtime.join import Join
 from blueengine.runtime.part import (
+    NO_MORE,
     SPANS,
     WINDOW_BYTES,
     WINDOW_MESSAGES,
@@ -35,16 +44,23 @@ from blueengine.runtime.part import (
     Part,
     State,
     StepRun,
+    weight,
 )
 from blueengine.runtime.workers import Pool, WorkerProcess
 from blueengine.transport.base import Transport
-from blueengine.transport.blobs import BlobFolder, node_prefix, result_ref, session_prefix
+from blueengine.transport.blobs import (
+    BlobError,
+    BlobFolder,
+    node_prefix,
+    result_ref,
+    session_prefix,
+)
 from blueengine.transport.redis_streams import StreamReader
 from blueengine.wire import codec, command, names
 from blueengine.wire.envelope import Header, Kind, Stored
 from blueengine.wire.plan import CLIENT, Plan, StartData
 from blueengine.wire.report import Fault, Outcome, Tally
-from blueengine.wire.spec import FORWARD
+from blueengine.wire.spec import FORWARD, STATUS
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +105,12 @@ class Host:
         self._blobs = blobs
         self._heartbeat_seconds = heartbeat_seconds
         self._steps: tuple[Step, ...] = engine.steps
-        self._pools = [self._make_pool(step) for step in self._steps]
+        self._takers: dict[str, list[int]] = {}
+        """Input port -> places of the steps that read it."""
+        for index, step in enumerate(self._steps):
+            for port in dict.fromkeys(step.input_channels):
+                self._takers.setdefault(port, []).append(index)
+        self._pools = [self._make_pool(index) for index in range(len(self._steps))]
         self._parts: dict[int, Part] = {}
         self._by_node: dict[tuple[str, str], Part] = {}
         self._early: dict[tuple[str, str], list[tuple[Header, bytes]]] = {}
@@ -98,10 +119,13 @@ class Host:
         self._empty = asyncio.Event()
         self._empty.set()
         self._flags_fd = os.memfd_create("blueengine-flags")
-        os.ftruncate(self._flags_fd, FLAGS)
+        os.ftruncate(self._flags_fd, Flags.size(len(self._steps)))
         self._flags = Flags(self._flags_fd)
         self._folder = Path(tempfile.mkdtemp(prefix=f"blueengine-{instance}-"))
-        self._draining = False
+        self._closing = False
+        self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Fails when a report was lost: what this instance says has a gap then."""
+        self._broken.add_done_callback(_take_note)
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -112,7 +136,7 @@ class Host:
             RuntimeError: An init_func failed; the message says how.
         """
         workers = [worker for pool in self._pools for worker in pool.fill()]
-        await asyncio.gather(*(worker.inited for worker in workers))
+        await asyncio.gather(*(asyncio.shield(worker.inited) for worker in workers))
 
     async def attend(self) -> None:
         """Advertise this instance."""
@@ -127,18 +151,22 @@ class Host:
 
         Raises:
             Gone: The platform gave this instance up.
+            BlueEngineError: A report could not be delivered, so its sessions cannot go on here.
         """
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._beat(), name="heartbeat")
                 group.create_task(self._take_commands(), name="commands")
                 group.create_task(self._take_messages(), name="messages")
-        except* Exception as ended:  # noqa: BLE001 - passed on as it is
+                group.create_task(self._stay_whole(), name="reports")
+        except ExceptionGroup as ended:
             raise ended.exceptions[0] from None  # the first is the reason; the others followed
+
+    async def _stay_whole(self) -> None:
+        await asyncio.shield(self._broken)
 
     async def drain(self) -> None:
         """Take no new session and wait until those here have ended."""
-        self._draining = True
         while await self._ledger.drain() > 0:
             # a Start may still be on its way, so an empty table alone says nothing
             self._empty.clear()
@@ -147,15 +175,17 @@ class Host:
             else:
                 await asyncio.sleep(0.05)
 
-    async def close(self, reason: str) -> None:
+    async def close(self, reason: str, *, grace: float = 3.0) -> None:
         """Withdraw, end the workers and remove what was kept on disk."""
+        self._closing = True
         with contextlib.suppress(StoreAwayError, StoreReplyError):
             await asyncio.wait_for(self._ledger.leave(reason), timeout=5)
         for task in self._tasks:
             task.cancel()
         workers = [worker for pool in self._pools for worker in pool.workers]
-        await asyncio.gather(*(worker.quit(grace=3) for worker in workers))
+        await asyncio.gather(*(worker.quit(grace) for worker in workers))
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._broken.cancel()
         self._flags.close()
         os.close(self._flags_fd)
 
@@ -168,11 +198,12 @@ class Host:
                 log.warning("no heartbeat: %s", exc)
             await asyncio.sleep(self._heartbeat_seconds)
 
-    def _make_pool(self, step: Step) -> Pool:
-        settings = self._engine.settings
+    def _make_pool(self, index: int) -> Pool:
+        settings, step = self._engine.settings, self._steps[index]
 
         def start() -> WorkerProcess:
-            worker = WorkerProcess(step.name, self._on_frame, self._on_worker_lost)
+            worker = WorkerProcess(step.name, index, self._on_frame, self._on_worker_lost)
+            worker.inited.add_done_callback(_take_note)
             self._spawn(worker.start(self._target, self._flags_fd), f"start-{step.name}")
             return worker
 
@@ -244,8 +275,10 @@ class Host:
             linked = [name for name in step.required_channels if self._is_linked(part, name)]
             join: Join[Message] = Join(linked, step.keep_channels)
             part.steps.append(StepRun(index, worker, join))
-            worker.send(begin)
-            if step.start_func is not None:
+            if step.start_func is None:
+                worker.send(begin)
+            else:
+                worker.ask(no, begin)
                 part.unbegun += 1
         if start.go or part.unbegun == 0:
             # without start functions there is nothing to report: the platform took it for granted
@@ -334,11 +367,14 @@ class Host:
         waiting.append((header, payload))
         if len(waiting) == 1:
             loop = asyncio.get_running_loop()
-            loop.call_later(EARLY_SECONDS, self._drop_early, header.session, header.node)
+            loop.call_later(EARLY_SECONDS, self._drop_early, header, waiting)
 
-    def _drop_early(self, session: str, node: str) -> None:
-        for header, _ in self._early.pop((session, node), ()):
-            self._discard(header)
+    def _drop_early(self, first: Header, waiting: list[tuple[Header, bytes]]) -> None:
+        key = (first.session, first.node)
+        if self._early.get(key) is waiting:  # else its Start came
+            del self._early[key]
+            for header, _ in waiting:
+                self._discard(header)
 
     def _discard(self, header: Header) -> None:
         """Let go of a message of a part that is over."""
@@ -363,54 +399,107 @@ class Host:
             return
         if source is None or kind is Kind.END:
             return
-        size = len(payload)
-        part.counts.messages_in += 1
-        part.counts.bytes_in += size
+        size = whole = len(payload)
         file = own_file = ""
         if blob:
-            if self._blobs is None:
-                self._fail(part, "no-blob", "a payload came by reference, but BLOB_DIR is not set")
+            try:
+                file, whole = self._find_blob(blob)
+            except (BlueEngineError, OSError) as exc:
+                self._fail(part, "no-blob", str(exc))
                 return
-            file = str(self._blobs.path(blob))
+            size = weight(0, whole)
             if blob.startswith(node_prefix(*part.key)):
                 own_file = file
                 part.files_came = True
-        for number, port in enumerate(part.ports.get(channel, ())):
+        part.counts.messages_in += 1
+        part.counts.bytes_in += whole
+        first: Message | None = None
+        for port in part.ports[channel]:
             item = frames.Item(port, payload, meta, file)
-            # the first port's message stands for all of them where space is counted
-            message = Message(item, source, channel, sender, size, own_file)
-            if number:
-                message.source, message.own_file = None, ""
+            message = Message(item, source, channel, sender, size, own_file, 1, first)
+            first = first or message
             self._offer(part, port, message)
+        if first is not None:
+            self._consumed(part, first)  # it is offered; whoever took it counts for itself
+
+    def _find_blob(self, ref: str) -> tuple[str, int]:
+        """Return path and size of a payload that came by reference."""
+        if self._blobs is None:
+            raise BlobError("a payload came by reference, but BLOB_DIR is not set")
+        path = self._blobs.existing(ref)
+        return str(path), path.stat().st_size
 
     def _offer(self, part: Part, port: str, message: Message) -> None:
-        for run, step in zip(part.steps, self._steps, strict=True):
-            if port in step.input_channels:
-                self._offer_to(part, run, port, message)
-                return
-        self._consumed(part, message)  # linked, but no step reads it
+        for index in self._takers.get(port, ()):
+            self._offer_to(part, part.steps[index], port, message)
 
     def _offer_to(self, part: Part, run: StepRun, port: str, message: Message) -> None:
+        if part.finishing:
+            return
+        keep = self._steps[run.index].keep_channels
+        (message.first or message).uses += 1  # by what is kept, or by the join and then its call
+        before = None
+        if port in keep:
+            before = run.kept.get(port)
+            run.kept[port] = message
         for call in run.join.offer(port, message):
             messages = list(call.values())
-            run.queue.append(Call(messages, sum(m.size for m in messages)))
+            for name, m in call.items():
+                if name in keep:
+                    (m.first or m).uses += 1
+            size = sum(m.size for m in messages)
+            run.queue.append(Call(messages, size))
+            run.queued_bytes += size
+        if before is not None:
+            self._consumed(part, before)
         self._feed(part, run)
 
     def _feed(self, part: Part, run: StepRun) -> None:
         worker = run.worker
-        while run.queue and worker.has_room and part.state is State.RUNNING:
+        running = part.state is State.RUNNING and not run.held
+        while running and run.queue and worker.has_room:
             call = run.queue.popleft()
+            run.queued_bytes -= call.size
             run.in_flight.append(call)
-            items = tuple(message.item for message in call.messages)
-            worker.call(frames.Work(part.no, items), call.size)
-        if run.queue and not run.hungry and part.state is State.RUNNING:
+            items = tuple([message.item for message in call.messages])
+            worker.ask(part.no, frames.Work(part.no, items), call.size)
+        if running and run.queue and not run.hungry:
             run.hungry = True
             worker.hungry.append((part, run))
-        if run.index and len(run.queue) < FORWARDED // 2 and not part.blocked:
-            part.steps[run.index - 1].worker.resume()
+        if run.index and not part.blocked:
+            before = part.steps[run.index - 1]
+            if before.held and not _is_full(run):
+                self._let_go(part, before)
+
+    def _hold(self, part: Part, run: StepRun) -> None:
+        """Have a step write nothing more for now; its worker goes on with other sessions."""
+        if not run.held and part.live:
+            run.held = True
+            self._flags.hold(part.no, run.index, True)
+            run.worker.hold(part.no)
+            self._feed_next(run.worker)
+
+    def _let_go(self, part: Part, run: StepRun) -> None:
+        """Have a step go on that was held."""
+        run.held = False
+        self._flags.hold(part.no, run.index, False)
+        run.worker.let_go(part.no)
+        self._feed(part, run)
+
+    def _let_all_go(self, part: Part) -> None:
+        for run, following in zip(part.steps, [*part.steps[1:], None], strict=True):
+            if run.held and not (following and _is_full(following)):
+                self._let_go(part, run)
 
     def _consumed(self, part: Part, message: Message) -> None:
-        """Give space back to the sender, in portions."""
+        """Note that one use of a message is over; after the last, its sender has the space again.
+
+        Space is given back in portions.
+        """
+        message = message.first or message
+        message.uses -= 1
+        if message.uses:
+            return
         source = message.source
         if message.own_file:
             Path(message.own_file).unlink(missing_ok=True)
@@ -420,50 +509,60 @@ class Host:
         source.consumed_bytes += message.size
         if source.consumed_messages < CREDIT_MESSAGES and source.consumed_bytes < CREDIT_BYTES:
             return
-        session, attempt, node = part.key
-        credit = command.Credit(
-            session,
-            attempt,
-            message.sender,
-            message.channel,
-            node,
-            source.consumed_messages,
-            source.consumed_bytes,
+        self._give_credit(
+            part, message.channel, message.sender, source.consumed_messages, source.consumed_bytes
         )
         source.consumed_messages = source.consumed_bytes = 0
-        writer = part.start.picks[message.sender]
-        self._report(
-            self._link.send(
-                "XADD", names.commands(writer), "NOMKSTREAM", "*", *command.credit_fields(credit)
-            )
-        )
+
+    def _give_credit(self, part: Part, channel: str, sender: str, messages: int, size: int) -> None:
+        session, attempt, node = part.key
+        credit = command.Credit(session, attempt, sender, channel, node, messages, size)
+        key = names.commands(part.start.picks[sender])
+        fields = command.credit_fields(credit)
+        self._report(self._link.send("XADD", key, "NOMKSTREAM", "*", *fields))
 
     # -- frames from workers ----------------------------------------------------------------------
 
     def _on_frame(self, worker: WorkerProcess, frame: frames.FromWorker) -> None:
         if isinstance(frame, frames.Inited):
-            if frame.error:
-                log.error("init_func of step %r failed:\n%s", worker.step, frame.traceback)
-                problem = RuntimeError(f"init_func of step {worker.step!r}: {frame.error}")
-                worker.inited.set_exception(problem)
-            else:
-                worker.inited.set_result(None)
+            self._on_inited(worker, frame)
             return
         part = self._parts.get(frame.no)
-        if isinstance(frame, frames.Done):
-            self._on_done(worker, part, frame)
-        elif part is None:
+        if isinstance(frame, (frames.Out, frames.Say)):
+            if part is not None:
+                self._on_written(worker, part, frame)
             return
-        elif isinstance(frame, frames.Out):
+        worker.answered(frame.no)
+        if part is not None:
+            if isinstance(frame, frames.Done):
+                self._on_done(worker, part, frame)
+            elif isinstance(frame, frames.Began):
+                self._on_began(part, frame)
+            elif frame.error:
+                log.error("stop_func failed in %s:\n%s", part.start.session, frame.traceback)
+            if part.state is State.ENDING:
+                self._leave_when_idle(part)
+        self._feed_next(worker)
+
+    def _on_inited(self, worker: WorkerProcess, frame: frames.Inited) -> None:
+        if worker.inited.done():
+            return
+        if frame.error:
+            log.error("init_func of step %r failed:\n%s", worker.step, frame.traceback)
+            problem = RuntimeError(f"init_func of step {worker.step!r}: {frame.error}")
+            worker.inited.set_exception(problem)
+        else:
+            worker.inited.set_result(None)
+
+    def _on_written(
+        self, worker: WorkerProcess, part: Part, frame: frames.Out | frames.Say
+    ) -> None:
+        if isinstance(frame, frames.Out):
+            part.files_went = part.files_went or bool(frame.file)
             if part.live:
                 self._on_out(worker, part, frame)
-        elif isinstance(frame, frames.Say):
-            if part.live:
-                self._on_say(part, frame)
-        elif isinstance(frame, frames.Began):
-            self._on_began(part, frame)
-        else:
-            self._on_left(part, frame)
+        elif part.live:
+            self._on_say(worker, part, frame)
 
     def _on_began(self, part: Part, frame: frames.Began) -> None:
         part.unbegun -= 1
@@ -479,34 +578,38 @@ class Host:
             self._accept(part)
 
     def _on_out(self, worker: WorkerProcess, part: Part, frame: frames.Out) -> None:
-        part.files_went = part.files_went or bool(frame.file)
+        run = part.steps[worker.index]
         if frame.port == FORWARD:
-            run = next(r for r in part.steps if r.worker is worker)
             item = frames.Item(FORWARD, frame.payload, frame.meta, frame.file)
-            message = Message(item, None, "", "", frame.size, frame.file)
+            message = Message(item, None, "", "", frame.size, frame.file, 1)
             following = part.steps[run.index + 1]
             self._offer_to(part, following, FORWARD, message)
-            if len(following.queue) >= FORWARDED:
-                worker.pause()
+            self._consumed(part, message)
+            if _is_full(following):
+                self._hold(part, run)
             return
         output = part.outputs.get(frame.port)
-        if output is None:
-            return  # linked nowhere
-        if part.blocked or not all(route.has_room for route in output.routes):
+        if output is None:  # linked nowhere
+            if frame.file:
+                Path(frame.file).unlink(missing_ok=True)
+        elif part.blocked or not output.has_room:
             part.blocked.append(frame)
-            worker.pause()
-            return
-        self._send(part, output, frame)
+            self._hold(part, run)
+        else:
+            self._send(part, output, frame)
 
     def _send(self, part: Part, output: Output, frame: frames.Out) -> None:
         session, attempt, node = part.key
-        size = len(frame.payload)
+        size = weight(len(frame.payload), frame.size)
         part.counts.messages_out += 1
         part.counts.bytes_out += frame.size
         for route in output.routes:
+            if route.closed:
+                continue
             blob = ""
             if frame.file:
-                name = f"{output.channel}-{node}-{route.seq}"
+                # unique among all that is on its way to that node
+                name = f"{node}-{part.counts.messages_out}"
                 blob = f"{node_prefix(session, attempt, route.node)}/{name}"
                 self._link_blob(frame.file, blob)
             header = Header(
@@ -530,8 +633,11 @@ class Host:
                 blob = result_ref(session, output.channel, f"{attempt}-{node}-{output.stored_seq}")
                 self._link_blob(frame.file, blob)
             item = Stored(output.type, frame.payload, frame.meta, blob, frame.size)
-            output.unsaved.append(codec.encode(item))
+            encoded = codec.encode(item)
+            output.unsaved.append(encoded)
             output.stored_seq += 1
+            output.saving += 1
+            output.saving_bytes += len(encoded)
             if not part.unsaved:
                 part.unsaved = True
                 asyncio.get_running_loop().call_soon(self._save, part)
@@ -542,16 +648,41 @@ class Host:
         """Store the results of this turn of the loop; an end in the same turn takes them along."""
         part.unsaved = False
         for channel, first, items in part.take_unsaved():
-            self._report(self._ledger.output(part.key, channel, first, items))
+            future = self._ledger.output(part.key, channel, first, items)
+            self._report(future)
+            future.add_done_callback(partial(self._on_saved, part, channel, items))
+
+    def _on_saved(
+        self, part: Part, channel: str, items: list[bytes], future: "asyncio.Future[Reply]"
+    ) -> None:
+        if not part.live or future.cancelled() or future.exception():
+            return
+        if future.result() == b"gap":
+            self._fail(part, "result-lost", f"results of channel {channel!r} were lost on the way")
+            return
+        output = part.channels[channel]
+        output.saving -= len(items)
+        output.saving_bytes -= sum(map(len, items))
+        if part.blocked:
+            self._unblock(part)
 
     def _link_blob(self, file: str, ref: str) -> None:
         if self._blobs is not None:
             self._blobs.link(str(Path(file).relative_to(self._blobs.root)), ref)
 
-    def _on_say(self, part: Part, frame: frames.Say) -> None:
+    def _on_say(self, worker: WorkerProcess, part: Part, frame: frames.Say) -> None:
         self._report(self._ledger.notice(part.key, frame.kind, frame.body))
+        if STATUS in part.outputs:  # linked to a channel: it is a message there, too
+            body = frame.body
+            self._on_out(worker, part, frames.Out(part.no, STATUS, body, b"", "", len(body)))
         if frame.kind == "finish":
-            self._end(part, Outcome.FINISHED, None)
+            if not part.blocked:
+                self._end(part, Outcome.FINISHED, None)
+                return
+            part.blocked.append(frame)  # what was written before it still goes out
+            part.finishing = True
+            for run in part.steps:
+                run.queue.clear()
         elif frame.kind == "error":
             message = msgspec.json.decode(frame.body).get("message")
             self._fail(part, "engine-error", str(message or "the engine reported an error"))
@@ -561,23 +692,36 @@ class Host:
         if output is None:
             return
         for route in output.routes:
-            if route.node == credit.reader:
-                route.messages -= credit.messages
-                route.bytes -= credit.size
-        while part.blocked and part.live:
-            blocked = part.outputs[part.blocked[0].port]
-            if not all(route.has_room for route in blocked.routes):
-                return
-            self._send(part, blocked, part.blocked.popleft())
-        for run in part.steps:
-            run.worker.resume()
-        self._look_for_end(part)
+            if route.node != credit.reader:
+                continue
+            if credit.messages == NO_MORE:
+                route.closed = True
+                route.messages = route.bytes = 0
+            else:  # a credit may come twice, after a broken connection
+                route.messages = max(0, route.messages - credit.messages)
+                route.bytes = max(0, route.bytes - credit.size)
+        if part.blocked:
+            self._unblock(part)
 
-    def _on_done(self, worker: WorkerProcess, part: Part | None, frame: frames.Done) -> None:
-        worker.answered()
-        run = next((r for r in part.steps if r.worker is worker), None) if part else None
-        if part is None or run is None or not run.in_flight:
-            self._feed_next(worker)
+    def _unblock(self, part: Part) -> None:
+        """Send what waited for room, as far as there is some now."""
+        while part.blocked and part.live:
+            frame = part.blocked[0]
+            if isinstance(frame, frames.Say):
+                self._end(part, Outcome.FINISHED, None)
+                return
+            output = part.outputs[frame.port]
+            if not output.has_room:
+                return
+            part.blocked.popleft()
+            self._send(part, output, frame)
+        if part.live:
+            self._let_all_go(part)
+            self._look_for_end(part)
+
+    def _on_done(self, worker: WorkerProcess, part: Part, frame: frames.Done) -> None:
+        run = part.steps[worker.index]
+        if not run.in_flight:
             return
         call = run.in_flight.popleft()
         counts = part.counts
@@ -585,16 +729,13 @@ class Host:
         counts.busy += frame.busy
         if len(counts.spans) < SPANS:
             counts.spans.append((frame.started, frame.busy))
-        if part.state is State.ENDING:
-            self._leave_when_idle(part)
-        elif part.live:
+        if part.live:
             for message in call.messages:
                 self._consumed(part, message)
             if frame.error:
                 self._fail(part, frame.code, frame.error, frame.traceback)
             else:
                 self._look_for_end(part)
-        self._feed_next(worker)
 
     def _feed_next(self, worker: WorkerProcess) -> None:
         """Use the room that an answered call made for whoever waits for it longest."""
@@ -650,52 +791,57 @@ class Host:
             session, attempt, node = part.key
             for output in part.channels.values():
                 for route in output.routes:
+                    if route.closed:
+                        continue
                     header = Header(
                         session, attempt, route.node, node, output.channel, route.seq, Kind.END
                     )
                     self._report(self._transport.send(route.instance, header, b""))
+            for (channel, sender), source in part.sources.items():
+                if sender != CLIENT and not source.ended:
+                    self._give_credit(part, channel, sender, NO_MORE, 0)
         part.blocked.clear()
-        busy = [run for run in part.steps if run.in_flight]
-        if busy:
+        if any(run.in_flight for run in part.steps):
             self._flags.raise_(part.no)
-        for run in part.steps:
-            run.queue.clear()
-            run.worker.resume()
-            run.worker.send(frames.Leave(part.no))
+        self._dismiss(part)
         part.on_ended = lambda: self._report(
             self._ledger.close(
                 part.key, outcome, fault, part.tally(), again=again, results=part.take_unsaved()
             )
         )
-        part.unleft = sum(step.stop_func is not None for step in self._steps)
-        if busy:
-            grace = self._engine.settings.stop_grace_seconds
-            handle = asyncio.get_running_loop().call_later(grace, self._kill_busy, part)
-            part.cancel_kill = handle.cancel
         self._leave_when_idle(part)
 
-    def _kill_busy(self, part: Part) -> None:
+    def _dismiss(self, part: Part) -> None:
+        """Tell the workers that the part is over; end those that do not listen."""
+        for run, step in zip(part.steps, self._steps, strict=True):
+            run.queue.clear()
+            if run.held:
+                run.held = False
+                run.worker.let_go(part.no)
+            if step.stop_func is not None:
+                run.worker.ask(part.no, frames.Leave(part.no))
+            else:
+                run.worker.send(frames.Leave(part.no))
+        if _is_owed(part):
+            self._be_patient(part)
+
+    def _be_patient(self, part: Part) -> None:
+        grace = self._engine.settings.stop_grace_seconds
+        handle = asyncio.get_running_loop().call_later(grace, self._end_stubborn, part)
+        part.cancel_kill = handle.cancel
+
+    def _end_stubborn(self, part: Part) -> None:
         for run in part.steps:
-            if run.in_flight and part.state is State.ENDING:
-                log.warning(
-                    "step %r ignores the stop of %s; its worker is killed",
-                    self._steps[run.index].name,
-                    part.start.session,
-                )
-                self._spawn(run.worker.kill(), "kill-worker")
-
-    def _on_left(self, part: Part, frame: frames.Left) -> None:
-        if frame.error:
-            log.error("stop_func failed in %s:\n%s", part.start.session, frame.traceback)
-        part.unleft -= 1
-        self._leave_when_idle(part)
+            if run.worker.at_work_on == part.no:
+                step, session = self._steps[run.index].name, part.start.session
+                log.warning("step %r ignores the stop of %s; its worker is killed", step, session)
+                why = f"was killed, because its code ignored the stop of {session}"
+                self._spawn(run.worker.kill(why), "kill-worker")
+        if _is_owed(part):  # the worker may be at work on another session before it comes to this
+            self._be_patient(part)
 
     def _leave_when_idle(self, part: Part) -> None:
-        if (
-            part.state is State.ENDING
-            and part.unleft <= 0
-            and not any(r.in_flight for r in part.steps)
-        ):
+        if part.state is State.ENDING and not _is_owed(part):
             part.on_ended()
             self._drop(part)
 
@@ -703,11 +849,10 @@ class Host:
         """Forget a part and remove what was kept for it on disk."""
         if part.state is State.ENDED:
             return
-        if part.state is not State.ENDING:  # refused or stale: the workers have not been told
-            for run in part.steps:
-                run.worker.send(frames.Leave(part.no))
-        part.state = State.ENDED
         part.cancel_kill()
+        if part.state is not State.ENDING:  # refused or stale: the workers have not been told
+            self._dismiss(part)
+        part.state = State.ENDED
         del self._parts[part.no]
         if self._by_node.get((part.start.session, part.start.node)) is part:
             del self._by_node[part.start.session, part.start.node]
@@ -723,34 +868,55 @@ class Host:
             self._empty.set()
 
     def _on_worker_lost(self, worker: WorkerProcess, how: str) -> None:
-        pool = next(
-            p for p, step in zip(self._pools, self._steps, strict=True) if step.name == worker.step
-        )
+        pool = self._pools[worker.index]
         pool.drop(worker)
+        had_begun = worker.inited.done() and not worker.inited.exception()
+        code, problem = "worker-crashed", f"a worker of step {worker.step!r} {how}"
         if not worker.inited.done():
-            worker.inited.set_exception(RuntimeError(f"a worker of step {worker.step!r} {how}"))
+            worker.inited.set_exception(RuntimeError(problem))
+        elif not had_begun:
+            code, problem = "init-failed", str(worker.inited.exception())
         for no in list(worker.sessions):
             part = self._parts.get(no)
             if part is None:
                 continue
-            for run in part.steps:
-                if run.worker is worker:
-                    run.in_flight.clear()
-            self._fail(
-                part, "worker-crashed", f"a worker of step {worker.step!r} {how}", again=True
-            )
-            part.unleft = 0  # it answers no Leave any more
+            part.steps[worker.index].in_flight.clear()
+            part.files_went = True  # it may have written some that it did not tell of
+            self._fail(part, code, problem, again=True)
             self._leave_when_idle(part)
-        pool.fill()
+        if had_begun and not self._closing:
+            pool.fill()  # one that could not begin is only tried again for the next session
 
     def _report(self, future: "asyncio.Future[Reply]") -> None:
-        """Let a report go its way; what cannot be reported is logged (the reaper will act)."""
-        future.add_done_callback(_take_note)
+        """Let a report go its way.
 
+        When Redis is away for longer than the patience, or full, something was lost that others
+        wait for. This instance cannot make good for it, so it ends, and its sessions with it.
+        """
+        future.add_done_callback(self._on_reported)
 
-def _take_note(future: "asyncio.Future[Reply]") -> None:
-    if not future.cancelled() and (exc := future.exception()):
+    def _on_reported(self, future: "asyncio.Future[Reply]") -> None:
+        if future.cancelled() or not (exc := future.exception()):
+            return
         log.error("a report was lost: %s", exc)
+        if isinstance(exc, (StoreAwayError, ReadOnlyStoreError)) and not self._broken.done():
+            self._broken.set_exception(exc)
+
+
+def _take_note(future: "asyncio.Future[None]") -> None:
+    """Look at how it ended, for whoever needs to know has been told."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _is_full(run: StepRun) -> bool:
+    """Whether enough waits for a step."""
+    return len(run.queue) >= FORWARDED or run.queued_bytes >= WINDOW_BYTES
+
+
+def _is_owed(part: Part) -> bool:
+    """Whether some worker has not answered all that it was sent."""
+    return any(run.worker.owes(part.no) for run in part.steps)
 
 
 def _outbox(part: Part) -> str:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from blueengine import ids, ledger
 from blueengine.errors import BlueEngineError, DeclarationError
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 EXIT_GONE: Final = 75
 """The platform gave the instance up; a supervisor should start a new one."""
 DRAIN_SECONDS: Final = 300.0
+QUIT_SECONDS: Final = 3.0
+"""For the terminate functions of the workers."""
 
 
 def run_file(path: Path) -> int:
@@ -49,12 +51,13 @@ def run_engine(engine: BlueEngine, *, target: str = "") -> int:
     try:
         engine.check()
         settings = SystemSettings.load(os.environ, config_variable="BLUEEDGE_COMM_CONFIG")
+        target = target or _own_target()
     except BlueEngineError as exc:
         print(f"error: {exc}", file=sys.stderr)  # noqa: T201 - the one line a person needs
         return 2
     logs.configure(engine.settings.id, level=settings.log_level)
     runner = importlib.import_module("uvloop").run if sys.platform != "win32" else asyncio.run
-    code: int = runner(_run(engine, settings, target or _own_target()))
+    code: int = runner(_run(engine, settings, target))
     return code
 
 
@@ -62,9 +65,10 @@ def _own_target() -> str:
     main = sys.modules["__main__"]
     if main.__spec__ is not None:  # python -m package.engine
         return main.__spec__.name
-    if not main.__file__:
+    file = getattr(main, "__file__", None)
+    if not file:
         raise DeclarationError("an engine is started from a file or module")
-    return str(Path(main.__file__).resolve())
+    return str(Path(file).resolve())
 
 
 async def _run(engine: BlueEngine, settings: SystemSettings, target: str) -> int:
@@ -110,14 +114,18 @@ async def _live(
                 blobs=BlobFolder(Path(settings.blob_dir)) if settings.blob_dir else None,
                 heartbeat_seconds=settings.heartbeat_seconds,
             )
-            reason = "the engine failed to start"
+            reason, grace = "the engine failed to start", QUIT_SECONDS
             try:
-                await host.warm_up()
-                await host.attend()
-                log.info("engine %s attends as %s", engine.settings.id, instance)
-                reason = await _serve(host, stop)
+                if await _warm_up(host, stop):
+                    await host.attend()
+                    log.info("engine %s attends as %s", engine.settings.id, instance)
+                    reason = "the engine process failed"
+                    reason = await _serve(host, stop)
+            except asyncio.CancelledError:
+                reason, grace = "the engine was told to end at once", 0.0
+                raise
             finally:
-                await host.close(reason)
+                await host.close(reason, grace=grace)
     except Gone:
         log.error("the platform gave this instance up (no heartbeat in time); ending")
         return EXIT_GONE
@@ -127,25 +135,47 @@ async def _live(
     return 0
 
 
+async def _warm_up(host: Host, stop: asyncio.Event) -> bool:
+    """Run the init functions; False when the process was told to stop meanwhile."""
+    warming = asyncio.create_task(host.warm_up(), name="warm-up")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait({warming, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if warming.done():
+            await warming
+        return not stop.is_set()
+    finally:
+        await _cancel(warming, stopping)
+
+
 async def _serve(host: Host, stop: asyncio.Event) -> str:
     """Serve until told to stop, then drain; return why it ended."""
     serving = asyncio.create_task(host.serve(), name="serve")
     stopping = asyncio.create_task(stop.wait(), name="stop")
+    draining = None
     try:
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not serving.done():
+            log.info("draining: no new session is taken")
+            draining = asyncio.create_task(host.drain(), name="drain")
+            done, _ = await asyncio.wait(
+                {serving, draining}, timeout=DRAIN_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                return "the engine did not drain in time"
         if serving.done():
             await serving
-        log.info("draining: no new session is taken")
-        async with asyncio.timeout(DRAIN_SECONDS):
-            await host.drain()
-    except TimeoutError:
-        return "the engine did not drain in time"
-    else:
+        if draining is not None:
+            await draining
         return "the engine was told to end"
     finally:
-        stopping.cancel()
-        serving.cancel()
-        await asyncio.gather(serving, stopping, return_exceptions=True)
+        await _cancel(serving, stopping, *([draining] if draining else []))
+
+
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @asynccontextmanager

@@ -21,7 +21,14 @@ from blueengine.wire.report import Tally
 
 WINDOW_MESSAGES: Final = 256
 WINDOW_BYTES: Final = 8 << 20
-"""What a writer may have under way to one reader of a channel before it must wait."""
+"""What a writer may have under way to one reader of a channel, or to the store of results, before
+it must wait."""
+BLOB_SHARE: Final = 8
+"""A byte in the blob store counts as one of so many in memory."""
+NO_MORE: Final = -1
+"""``messages`` of a credit by which a reader says that it takes nothing more."""
+STORE_MESSAGES: Final = 2048
+"""Results that may be on their way to the store."""
 SPANS: Final = 200
 """Calls whose times are kept for the session's timeline."""
 
@@ -63,6 +70,10 @@ class Message:
     """Bytes that count against the sender's window."""
     own_file: str = ""
     """File to remove once read."""
+    uses: int = 0
+    """Calls that have it and are not done, and one while it is kept for later ones."""
+    first: "Message | None" = None
+    """The same message at another port, if that counts the uses of both."""
 
 
 @dataclass
@@ -81,9 +92,14 @@ class StepRun:
     worker: WorkerProcess
     join: Join[Message]
     queue: deque[Call] = field(default_factory=deque)
+    queued_bytes: int = 0
     in_flight: deque[Call] = field(default_factory=deque)
     hungry: bool = False
     """Waits in its worker's line for room."""
+    held: bool = False
+    """Whoever takes what it writes has no room: it should write nothing for now."""
+    kept: dict[str, Message] = field(default_factory=dict)
+    """The last message of each channel whose last message is repeated."""
 
     @property
     def idle(self) -> bool:
@@ -101,11 +117,18 @@ class Route:
     messages: int = 0
     bytes: int = 0
     """Under way and not credited."""
+    closed: bool = False
+    """The reader takes nothing more."""
 
     @property
     def has_room(self) -> bool:
         """Whether the reader's window is open."""
         return self.messages < WINDOW_MESSAGES and self.bytes < WINDOW_BYTES
+
+
+def weight(inline: int, in_blob: int) -> int:
+    """Return how many bytes of a window a message takes up."""
+    return inline or in_blob // BLOB_SHARE
 
 
 @dataclass
@@ -119,6 +142,19 @@ class Output:
     stored_seq: int = 0
     unsaved: list[bytes] = field(default_factory=list)
     """Results not yet reported; the last has the number ``stored_seq`` - 1."""
+    saving: int = 0
+    saving_bytes: int = 0
+    """Results made and not yet known to be stored."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether all who take its messages have room."""
+        if self.saving >= STORE_MESSAGES or self.saving_bytes >= WINDOW_BYTES:
+            return False
+        for route in self.routes:  # noqa: SIM110 - for every message: a generator would cost more
+            if not route.has_room:
+                return False
+        return True
 
 
 @dataclass
@@ -153,10 +189,10 @@ class Part:
         self.steps: list[StepRun] = []
         self.unbegun = 0
         """Steps whose start_func is not done."""
-        self.unleft = 0
-        """Steps whose stop_func is not done."""
-        self.blocked: deque[frames.Out] = deque()
-        """Written by workers, but a reader's window is closed."""
+        self.blocked: deque[frames.Out | frames.Say] = deque()
+        """Written by workers, but a reader's window is closed; a ``finish`` waits there, too."""
+        self.finishing = False
+        """``finish`` was said: no call is made any more."""
         self.unsaved = False
         """Whether results wait to be reported at the end of this turn of the loop."""
         self.files_came = False
@@ -165,7 +201,7 @@ class Part:
         self.on_ended: Callable[[], None] = _nothing
         """Reports the outcome; set when it is decided."""
         self.cancel_kill: Callable[[], None] = _nothing
-        """Calls off the end of a worker that ignores a stop."""
+        """Calls off the end of workers that ignore a stop."""
         self.counts = Counts()
         self.ports: dict[str, list[str]] = {}
         """Channel -> input ports that read it."""

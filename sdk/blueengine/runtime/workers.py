@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 PREFETCH_CALLS = 64
 PREFETCH_BYTES = 1 << 20
 """Calls and bytes sent to a worker ahead of its answers: enough to keep it busy."""
+LAST_WORDS_SECONDS = 1.0
+"""How long what an ended worker has written may take to be read; a child of it may hold the line."""
 
 
 class WorkerProcess(asyncio.Protocol):
@@ -33,17 +35,25 @@ class WorkerProcess(asyncio.Protocol):
     def __init__(
         self,
         step: str,
+        index: int,
         on_frame: Callable[["WorkerProcess", frames.FromWorker], None],
         on_lost: Callable[["WorkerProcess", str], None],
     ) -> None:
-        """Hand its frames to ``on_frame``; tell ``on_lost`` when it ends without being told to."""
+        """Hand its frames to ``on_frame``; tell ``on_lost`` when it ends without being told to.
+
+        ``step`` is the name and ``index`` the place of its step.
+        """
         self.step = step
+        self.index = index
         self.sessions: set[int] = set()
         self.hungry: deque[tuple[Part, StepRun]] = deque()
         """Those who have calls for it but found no room, longest first."""
-        self._sent: deque[int] = deque()
-        self._sent_bytes = 0
-        """Sizes of the calls sent and not answered; answers come in their order."""
+        self._owed: deque[tuple[int, int]] = deque()
+        """(session, size) of what was sent and is not answered, oldest first."""
+        self._held: set[int] = set()
+        """Sessions whose calls it has put aside."""
+        self._ahead = self._ahead_bytes = 0
+        """Calls and bytes among what is owed, those put aside left out."""
         self.inited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.process: asyncio.subprocess.Process | None = None
         self._on_frame = on_frame
@@ -52,6 +62,9 @@ class WorkerProcess(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
         self._told_to_quit = False
+        self._why = ""
+        self._gone = False
+        self._closed = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -70,41 +83,75 @@ class WorkerProcess(asyncio.Protocol):
                 stdin=asyncio.subprocess.DEVNULL,
                 env={**os.environ, WORKER_VARIABLE: f"{fds[0]},{flags_fd},{self.step}"},
             )
+        except OSError as exc:
+            ours.close()
+            self._lose(f"could not be started: {exc}")
+            return
         finally:
             theirs.close()
-        await self._loop.create_connection(lambda: self, sock=ours)
         self._watch = self._loop.create_task(self._wait(), name=f"worker-{self.process.pid}")
+        await self._loop.create_connection(lambda: self, sock=ours)
 
     @property
     def has_room(self) -> bool:
         """Whether another call may be sent ahead."""
-        return len(self._sent) < PREFETCH_CALLS and self._sent_bytes < PREFETCH_BYTES
+        return self._ahead < PREFETCH_CALLS and self._ahead_bytes < PREFETCH_BYTES
 
-    def call(self, work: frames.Work, size: int) -> None:
-        """Send a call."""
-        self._sent.append(size)
-        self._sent_bytes += size
-        self.send(work)
+    @property
+    def at_work_on(self) -> int | None:
+        """The session whose code it runs, as far as one can tell from here; None when idle."""
+        return next((no for no, _ in self._owed if no not in self._held), None)
 
-    def answered(self) -> None:
-        """Note that the oldest call was answered."""
-        self._sent_bytes -= self._sent.popleft()
+    def owes(self, no: int) -> bool:
+        """Whether something sent for this session is not answered."""
+        return any(owed == no for owed, _ in self._owed)
+
+    def ask(self, no: int, frame: frames.ToWorker, size: int = 0) -> None:
+        """Send a frame that is answered by one of the same session."""
+        if self._gone:
+            return
+        self._owed.append((no, size))
+        if no not in self._held:
+            self._ahead += 1
+            self._ahead_bytes += size
+        self.send(frame)
+
+    def answered(self, no: int) -> None:
+        """Note that the oldest frame of this session was answered."""
+        if self._owed[0][0] == no:
+            _, size = self._owed.popleft()
+        else:  # a session before it is held
+            entry = next(entry for entry in self._owed if entry[0] == no)
+            self._owed.remove(entry)
+            size = entry[1]
+        if no not in self._held:
+            self._ahead -= 1
+            self._ahead_bytes -= size
+
+    def hold(self, no: int) -> None:
+        """Note that the session's calls are put aside: their room is for others."""
+        if no not in self._held:
+            self._held.add(no)
+            sizes = [size for owed, size in self._owed if owed == no]
+            self._ahead -= len(sizes)
+            self._ahead_bytes -= sum(sizes)
+
+    def let_go(self, no: int) -> None:
+        """Have it go on with a session that was held."""
+        if no in self._held:
+            self._held.discard(no)
+            sizes = [size for owed, size in self._owed if owed == no]
+            self._ahead += len(sizes)
+            self._ahead_bytes += sum(sizes)
+            self.send(frames.Resume(no))
 
     def send(self, frame: frames.ToWorker) -> None:
-        """Queue a frame; those of one turn of the loop share a write."""
+        """Queue a frame; those of one turn of the loop share a write. None reaches a dead worker."""
+        if self._gone:
+            return
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out.append(frames.pack(frame))
-
-    def pause(self) -> None:
-        """Read no more of what it writes, so that it comes to a halt."""
-        if self._transport and not self._transport.is_closing():
-            self._transport.pause_reading()
-
-    def resume(self) -> None:
-        """Read on."""
-        if self._transport and not self._transport.is_closing():
-            self._transport.resume_reading()
 
     async def quit(self, grace: float) -> None:
         """Let it end in order, or kill it after ``grace`` seconds."""
@@ -113,9 +160,10 @@ class WorkerProcess(asyncio.Protocol):
         self._flush()
         await self._end(grace)
 
-    async def kill(self, grace: float = 1.0) -> None:
+    async def kill(self, why: str, grace: float = 1.0) -> None:
         """End a worker that does not listen: SIGTERM, then SIGKILL after ``grace`` seconds."""
         if self.process and self.process.returncode is None:
+            self._why = why
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(signal.SIGTERM)
             await self._end(grace)
@@ -137,25 +185,41 @@ class WorkerProcess(asyncio.Protocol):
         if self.process is None:
             return
         code = await self.process.wait()
-        await asyncio.sleep(0)  # frames that arrived before the end come first
+        with contextlib.suppress(TimeoutError):  # its last frames come first
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                await self._closed.wait()
         if not self._told_to_quit:
-            self._on_lost(self, _how(code))
+            self._lose(self._why or _how(code))
+
+    def _lose(self, how: str) -> None:
+        self._gone = True
+        self._owed.clear()
+        self._held.clear()
+        self._ahead = self._ahead_bytes = 0
+        self._on_lost(self, how)
 
     def _flush(self) -> None:
-        if self._out and self._transport:
+        if self._transport is None:
+            return  # not connected: sent when it is
+        if self._out and not self._transport.is_closing():
             self._transport.write(b"".join(self._out))
         self._out.clear()
 
     # -- asyncio.Protocol -------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the socket."""
+        """Keep the socket and send what waited for it."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own class is none by name
+        self._flush()
 
     def data_received(self, data: bytes) -> None:
         """Hand on every frame that is whole."""
         for body in self._splitter.feed(data):
             self._on_frame(self, frames.from_worker(body))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note that nothing more will come."""
+        self._closed.set()
 
 
 def _how(code: int) -> str:

@@ -1,5 +1,7 @@
 """engine.yml: who an engine is and what it reads and writes."""
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,8 @@ _KNOWN: Final = {
     "INPUTS": {"NAMES", "TYPES"},
     "OUTPUTS": {"NAMES", "TYPES"},
 }  # fmt: skip
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+"""What a session's graph may name; ids and names are parts of Redis keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,34 +71,31 @@ class EngineSettings:
         cls, raw: Mapping[str, Any], environment: Mapping[str, str], *, cpus: int, source: str
     ) -> Self:
         """Return the engine declared in ``raw``; see ``load``."""
-        for section, names in raw.items():
-            if section not in _KNOWN:
-                raise SettingsError(
-                    f"{source}: unknown section {section}; known: {', '.join(_KNOWN)}"
-                )
-            if not isinstance(names, dict):
-                raise SettingsError(f"{source}: {section} must hold names and values")
-            if unknown := set(names) - _KNOWN[section]:
-                known = ", ".join(sorted(_KNOWN[section]))
-                raise SettingsError(
-                    f"{source}: unknown {section}.{min(unknown)}; known: {known}"
-                )
+        _check_sections(raw, source)
         engine = raw.get("ENGINE") or {}
         if not engine.get("ID"):
             raise SettingsError(f"{source}: ENGINE.ID is missing")
+        if not _NAME.fullmatch(str(engine["ID"])):
+            raise SettingsError(
+                f"{source}: ENGINE.ID {engine['ID']!r} must be 1 to 64 letters, digits, '_', '.' or '-'"
+            )
 
         def number(name: str, default: float, kind: type) -> Any:
-            value = environment.get(name, engine.get(name, default))
-            number = convert(value, kind, f"{source}: ENGINE.{name}")
-            if not isinstance(number, (int, float)) or number <= 0:
-                raise SettingsError(f"{source}: ENGINE.{name} must be greater than 0")
+            value, where = engine.get(name, default), f"{source}: ENGINE.{name}"
+            if name in environment:
+                value, where = environment[name], f"the environment variable {name}"
+            number = convert(value, kind, where)
+            if not isinstance(number, (int, float)) or not 0 < number < math.inf:
+                raise SettingsError(f"{where} is {value!r}; it must be greater than 0")
             return number
 
         concurrency = number("CONCURRENCY", 1, int)
         workers = number("DEFAULT_WORKER_COUNT", 1, int)
         most = number("MAX_WORKER", max(workers, min(concurrency, cpus)), int)
         if most < workers:
-            raise SettingsError(f"{source}: MAX_WORKER is less than DEFAULT_WORKER_COUNT")
+            raise SettingsError(
+                f"{source}: MAX_WORKER ({most}) is less than DEFAULT_WORKER_COUNT ({workers})"
+            )
         return cls(
             id=str(engine["ID"]),
             name=str(engine.get("NAME") or engine["ID"]),
@@ -105,6 +106,19 @@ class EngineSettings:
             inputs=_ports(raw, "INPUTS", CONTROL, source),
             outputs=_ports(raw, "OUTPUTS", STATUS, source),
         )
+
+
+def _check_sections(raw: Mapping[str, Any], source: str) -> None:
+    for section, names in raw.items():
+        if section not in _KNOWN:
+            raise SettingsError(f"{source}: unknown section {section}; known: {', '.join(_KNOWN)}")
+        if not isinstance(names, dict) and not (names is None and section != "ENGINE"):
+            raise SettingsError(f"{source}: {section} must hold names and values")
+        if unknown := set(names or ()) - _KNOWN[section]:
+            known = ", ".join(sorted(_KNOWN[section]))
+            raise SettingsError(
+                f"{source}: unknown {section}.{min(unknown, key=str)}; known: {known}"
+            )
 
 
 def _ports(raw: Mapping[str, Any], section: str, always: str, source: str) -> dict[str, str]:
@@ -121,7 +135,11 @@ def _ports(raw: Mapping[str, Any], section: str, always: str, source: str) -> di
             raise SettingsError(
                 f"{source}: {section}: {kind!r} of channel {name!r} is no type; known: {', '.join(ALL)}"
             )
-        if name in ports:
+        if not _NAME.fullmatch(str(name)):
+            raise SettingsError(
+                f"{source}: {section}: channel {name!r} must be 1 to 64 letters, digits, '_', '.' or '-'"
+            )
+        if str(name) in ports:
             raise SettingsError(f"{source}: {section}: channel {name!r} stands twice")
         ports[str(name)] = known
     if ports.setdefault(always, JSON) != JSON:

@@ -4,6 +4,8 @@ Each field is read from the YAML file that ``BLUEEDGE_COMM_CONFIG`` (engines) or
 (services) names, under ``SYSTEM:``, and from an environment variable of the same name, which wins.
 """
 
+import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -66,6 +68,15 @@ class SystemSettings:
             if raw is not None:
                 values[field.name] = convert(raw, type(field.default), source)
         settings = cls(**values)
+        for name in ("heartbeat_seconds", "heartbeat_timeout", "patience_seconds"):
+            if not 0 < (value := getattr(settings, name)) < math.inf:
+                raise SettingsError(f"{name.upper()} is {value:g}; it must be greater than 0")
+        if not 0 < settings.redis_port < 65536:
+            raise SettingsError(f"REDIS_PORT is {settings.redis_port}; it must be 1 to 65535")
+        if settings.log_level.upper() not in logging.getLevelNamesMapping():
+            raise SettingsError(
+                f"LOG_LEVEL is {settings.log_level!r}; it must be DEBUG, INFO, WARNING or ERROR"
+            )
         if settings.heartbeat_timeout < 2 * settings.heartbeat_seconds:
             raise SettingsError("HEARTBEAT_TIMEOUT must be at least twice HEARTBEAT_SECONDS")
         _ = settings.redis  # a wrong URL is found now
@@ -84,7 +95,8 @@ def convert(raw: object, kind: type, source: str) -> object:
             if word not in {"true", "false", "1", "0", "yes", "no"}:
                 raise ValueError(word)  # noqa: TRY301 - same answer as any other wrong value
             return word in {"true", "1", "yes"}
-        if isinstance(raw, (dict, list)):
+        wrong = (dict, list, bool) if kind is not str else (dict, list)
+        if isinstance(raw, wrong) or (kind is int and isinstance(raw, float) and raw % 1):
             raise TypeError(raw)  # noqa: TRY301 - same answer as any other wrong value
         return kind(raw)
     except (TypeError, ValueError):

@@ -169,13 +169,13 @@ def up(data: Path, *options: str, environment: Mapping[str, str] | None = None) 
             os.kill(pid, signal.SIGKILL)
 
 
-def run(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+def run(*words: str, seconds: float = 50, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run ``blueengine`` with these words."""
     return subprocess.run(
         [*COMMAND, *words],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=seconds,
         check=False,
     )

@@ -92,8 +92,8 @@ async def test_meanings_are_checked_all_at_once(gateway: Gateway) -> None:
     answer = await gateway.post("/process-workflow", body)
     assert answer.status_code == 422
     assert [(e["loc"], e["type"]) for e in answer.json()["data"]["errors"]] == [
-        ("/startData/0/channelName", "unknown-channel"),
         ("/engines", "cycle"),
+        ("/startData/0/channelName", "unknown-channel"),
         ("/startData/1/payload/base64", "bad-payload"),
         ("/startData/2/payload/fileId", "unknown-file"),
         ("/startData/3/payload/url", "not-supported"),

@@ -217,6 +217,13 @@ class Platform:
         assert len(data) == item.size
         return hashlib.sha256(data).hexdigest()
 
+    async def noted(self, engine: EngineProcess, what: str, *, since: int = 0) -> str:
+        """Wait until the engine ``deeds`` noted a line that begins so; return the line."""
+        return await until(
+            lambda: next((note for note in engine.notes()[since:] if note.startswith(what)), None),
+            what=f"{what!r} noted",
+        )
+
     async def nothing_left(self) -> None:
         """Check that only finished sessions and running engines are there."""
         running = [engine for engine in self.site.engines if engine.gone is None]

@@ -101,9 +101,7 @@ async def test_steps_pass_objects_on_in_order(platform: Platform) -> None:
     plan = a_chain("steps")
     session = await platform.submit(plan, {"pieces": 300, "size": 10})
     got = await platform.finished(session)
-    assert [(item["n"], item["sum"]) for item in got] == [
-        (n, 2 * n % 256 * 10) for n in range(300)
-    ]
+    assert [(item["n"], item["sum"]) for item in got] == [(n, 2 * n % 256 * 10) for n in range(300)]
 
 
 async def test_steps_pass_large_objects_on(platform: Platform) -> None:

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from apps.sessions.domain.dag import Checked, check_single, check_workflow, pointer
+from apps.sessions.domain.dag import Checked, check_shape, check_single, check_workflow, pointer
 from apps.sessions.domain.request import (
     ChannelAsked,
     EngineAsked,
     PortAsked,
+    Shape,
     SingleEngine,
     SinglePort,
     StartAsked,
@@ -47,12 +48,18 @@ def workflow(
     rank: int = 0,
 ) -> Checked:
     asked = Workflow(
-        channels=[c if isinstance(c, ChannelAsked) else ChannelAsked(c) for c in channels],
-        engines=engines,
+        shape=Shape(
+            channels=[c if isinstance(c, ChannelAsked) else ChannelAsked(c) for c in channels],
+            engines=engines,
+        ),
         start_data=[StartAsked(*pair) for pair in start],
         rank=rank,
     )
-    return check_workflow(asked, session="s", specs=SPECS)
+    checked = check_workflow(asked, session="s", specs=SPECS)
+    # a shape that was found right before gives the same answer again
+    graph = check_shape(asked.shape, specs=SPECS)
+    assert graph is None or check_workflow(asked, session="s", specs=SPECS, graph=graph) == checked
+    return checked
 
 
 def faults(checked: Checked) -> list[tuple[str, str]]:

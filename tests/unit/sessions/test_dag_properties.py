@@ -11,6 +11,7 @@ from apps.sessions.domain.request import (
     ChannelAsked,
     EngineAsked,
     PortAsked,
+    Shape,
     StartAsked,
     Workflow,
 )
@@ -46,9 +47,14 @@ engines = st.builds(
 )
 workflows = st.builds(
     Workflow,
-    channels=st.lists(st.builds(ChannelAsked, names, types), max_size=5, unique_by=lambda c: c.name)
-    | st.lists(st.builds(ChannelAsked, names, types), max_size=3),
-    engines=st.lists(engines, max_size=4),
+    shape=st.builds(
+        Shape,
+        channels=st.lists(
+            st.builds(ChannelAsked, names, types), max_size=5, unique_by=lambda c: c.name
+        )
+        | st.lists(st.builds(ChannelAsked, names, types), max_size=3),
+        engines=st.lists(engines, max_size=4),
+    ),
     start_data=st.lists(
         st.builds(StartAsked, names, st.sampled_from(["text", 5, {"base64": "AAAA"}])), max_size=2
     ),
@@ -63,18 +69,18 @@ def reaches_itself(workflow: Workflow) -> bool:
     """Say whether data can come back to an engine, by trying all ways."""
     edges = {
         (a, b)
-        for a, writer in enumerate(workflow.engines)
-        for b, reader in enumerate(workflow.engines)
+        for a, writer in enumerate(workflow.shape.engines)
+        for b, reader in enumerate(workflow.shape.engines)
         if {p.link_to for p in writer.outputs} & {p.link_to for p in reader.inputs} - {None}
     }
-    for _ in workflow.engines:
+    for _ in workflow.shape.engines:
         edges |= {(a, d) for a, b in edges for c, d in edges if b == c}
     return any(a == b for a, b in edges)
 
 
 def is_sound(workflow: Workflow) -> bool:
-    channels = {channel.name: canonical(channel.type) for channel in workflow.channels}
-    written = {port.link_to for engine in workflow.engines for port in engine.outputs}
+    channels = {channel.name: canonical(channel.type) for channel in workflow.shape.channels}
+    written = {port.link_to for engine in workflow.shape.engines for port in engine.outputs}
     fits = {
         "JSON": lambda value: True,
         "Text": lambda value: isinstance(value, str),
@@ -96,20 +102,20 @@ def is_sound(workflow: Workflow) -> bool:
 
     return all(
         [
-            workflow.engines,
-            all(" " not in channel.name for channel in workflow.channels),
+            workflow.shape.engines,
+            all(" " not in channel.name for channel in workflow.shape.channels),
             None not in channels.values(),
-            len(channels) == len(workflow.channels),
-            max(Counter(engine.node for engine in workflow.engines).values(), default=0) <= 1,
+            len(channels) == len(workflow.shape.channels),
+            max(Counter(engine.node for engine in workflow.shape.engines).values(), default=0) <= 1,
             all(
                 port_is_sound(engine, port, way)
-                for engine in workflow.engines
+                for engine in workflow.shape.engines
                 for way in ("inputs", "outputs")
                 for port in getattr(engine, way)
             ),
             all(
                 max(Counter(port.name for port in ports).values(), default=0) <= 1
-                for engine in workflow.engines
+                for engine in workflow.shape.engines
                 for ports in (engine.inputs, engine.outputs)
             ),
             all(
@@ -134,7 +140,7 @@ def test_a_graph_is_accepted_exactly_when_it_is_sound(workflow: Workflow) -> Non
 @given(st.sets(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=14))
 def test_a_cycle_is_found_exactly_when_there_is_one(edges: set[tuple[int, int]]) -> None:
     """An edge of the random graph is a channel of its own."""
-    workflow = Workflow(
+    shape = Shape(
         channels=[ChannelAsked(f"{a}-{b}") for a, b in edges],
         engines=[
             EngineAsked(
@@ -146,6 +152,7 @@ def test_a_cycle_is_found_exactly_when_there_is_one(edges: set[tuple[int, int]])
             for n in range(8)
         ],
     )
+    workflow = Workflow(shape=shape)
     checked = check_workflow(workflow, session="s", specs={})
     assert (checked.plan is None) == reaches_itself(workflow)
     for fault in checked.faults:

@@ -24,7 +24,7 @@ def make(context: Context, inputs: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def copy(_: Context, inputs: dict[str, Any]) -> dict[str, Any]:
-    data = inputs["DataIn"]
+    data = inputs["DataIn"] if "DataIn" in inputs else inputs["Again"]
     return {"Data": data, "Sums": {"size": len(data), "sum": hashlib.sha256(data).hexdigest()}}
 
 
@@ -39,7 +39,7 @@ engine.add_step(
     "make", process_func=make, input_channels=["Control"], output_channels=["Data", "Doc"]
 )
 engine.add_step(
-    "copy", process_func=copy, input_channels=["DataIn"], output_channels=["Data", "Sums"]
+    "copy", process_func=copy, input_channels=["DataIn", "Again"], output_channels=["Data", "Sums"]
 )
 engine.add_step(
     "copy file", process_func=copy_file, input_channels=["DocIn"], output_channels=["Doc", "Sums"]

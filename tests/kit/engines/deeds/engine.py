@@ -23,6 +23,9 @@ def note(what: str) -> None:
 def init(_: Context) -> str:
     if os.environ.get("DEEDS_INIT") == "raise":
         raise RuntimeError("no model in this house")
+    if os.environ.get("DEEDS_INIT") == "hang":
+        note("init")
+        time.sleep(60)
     if os.environ.get("DEEDS_INIT") == "once" and Path(os.environ["DEEDS_LOG"]).exists():
         raise RuntimeError("the model is gone")
     return "model"
@@ -36,6 +39,13 @@ def many(_: Context, message: Message) -> Outputs:
     filler = "x" * message.get("size", 0)
     for number in range(message["count"]):
         yield {"Results": {"n": number, "x": filler}}
+
+
+def spread(_: Context, message: Message) -> Outputs:
+    """Write deeds for whoever reads."""
+    filler = "x" * message.get("size", 0)
+    for number in range(message["count"]):
+        yield {"Results": {"do": "echo", "n": number, "x": filler}}
 
 
 def pid(_: Context, __: Message) -> Outputs:
@@ -122,7 +132,7 @@ def wrong_value(_: Context, __: Message) -> Outputs:
 DEEDS: dict[str, Callable[[Context, Message], Outputs]] = {
     f.__name__: f
     for f in (
-        echo, many, pid, raises, fail, finish, burst, error, status, leave, crash, hang, wait,
+        echo, many, spread, pid, raises, fail, finish, burst, error, status, leave, crash, hang, wait,
         scratch, wrong_shape, wrong_channel, wrong_value,
     )
 }  # fmt: skip

@@ -1,0 +1,63 @@
+"""Workflows that were submitted before: run again, only what differs is looked at.
+
+Clients send the same graph with other start data over and over; reading, converting and checking
+it costs more than all the rest of a submit.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from apps.sessions.domain.dag import Graph, check_shape
+from apps.sessions.domain.request import Shape
+from blueengine.wire.spec import EngineSpec
+
+MOST: Final = 512
+LARGEST: Final = 64 * 1024
+"""Bytes; larger shapes are not kept, so the memory for all of them is bounded."""
+MEMBERS: Final = ("dataChannels", "engines")
+
+
+@dataclass(slots=True)
+class KnownShape:
+    """A shape, and what was found in it with the specs of some version."""
+
+    shape: Shape
+    _found: Graph | None = None
+    _version: int = field(default=-3)  # one that no specs have
+
+    def graph(self, specs: Mapping[str, EngineSpec], version: int) -> Graph | None:
+        """Return what is found in it with these specs; None when there is a fault."""
+        if version != self._version:
+            self._found, self._version = check_shape(self.shape, specs=specs), version
+        return self._found
+
+
+class Shapes:
+    """The shapes seen last."""
+
+    def __init__(self) -> None:
+        """Know none."""
+        self._known: dict[bytes, KnownShape] = {}
+
+    def key(self, value: Mapping[str, Any]) -> bytes:
+        """Return what stands for the shape in a request body."""
+        return orjson.dumps([value.get(member) for member in MEMBERS])
+
+    def find(self, key: bytes) -> KnownShape | None:
+        """Return the shape of this key, if it was seen."""
+        known = self._known.pop(key, None)
+        if known is not None:
+            self._known[key] = known  # used last
+        return known
+
+    def add(self, key: bytes, shape: Shape) -> KnownShape:
+        """Keep a shape in place of the one that was not used for longest."""
+        known = KnownShape(shape)
+        if len(key) <= LARGEST:
+            if len(self._known) >= MOST:
+                del self._known[next(iter(self._known))]
+            self._known[key] = known
+        return known

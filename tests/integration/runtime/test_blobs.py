@@ -1,0 +1,150 @@
+"""Large payloads go by reference; in the end only results are left in the blob folder."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.runtime.site import Platform, Site, a_graph, a_site
+from tests.kit.wait import until
+
+MIB = 1 << 20
+TYPES = {"Data": "Bytes", "DataB": "Bytes", "Doc": "File", "DocB": "File", "Set": "Bytes"}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    engines = ["blobs", ("blobs", "second"), "pair", "echo"]
+    with a_site(tmp_path_factory.mktemp("site"), engines) as site:
+        yield site
+
+
+@pytest.mark.parametrize("size", [0, 1, 64 * 1024, 64 * 1024 + 1, MIB])
+async def test_bytes_of_every_size_arrive_whole(platform: Platform, size: int) -> None:
+    plan = a_graph(
+        {
+            "make": ("blobs", {"Control": "In"}, {"Data": "Data"}),
+            "copy": ("second", {"DataIn": "Data"}, {"Data": "DataB", "Sums": "Sums"}),
+        },
+        stored=["DataB", "Sums"],
+        types=TYPES,
+    )
+    session = await platform.submit(plan, {"size": size, "count": 5})
+    sums = await platform.finished(session, "Sums")
+    expected = [hashlib.sha256(bytes([n]) * size).hexdigest() for n in range(5)]
+    assert [item["sum"] for item in sums] == expected
+    assert [platform.sum_of(i) for i in await platform.stored(session, "DataB")] == expected
+    record = await platform.store.read(session)
+    assert record
+    assert [(p.tally.bytes_in, p.tally.messages_in) for p in record.parts][1] == (5 * size, 5)
+
+
+async def test_a_fan_out_of_large_payloads_gives_each_reader_its_own(platform: Platform) -> None:
+    plan = a_graph(
+        {
+            "make": ("blobs", {"Control": "In"}, {"Data": "Data"}),
+            "one": ("second", {"DataIn": "Data"}, {"Sums": "One"}),
+            "two": ("second", {"DataIn": "Data"}, {"Sums": "Two"}),
+        },
+        stored=["One", "Two"],
+        types=TYPES,
+    )
+    session = await platform.submit(plan, {"size": MIB, "count": 8})
+    one = await platform.finished(session, "One")
+    assert len(one) == 8
+    assert await platform.results(session, "Two") == one
+
+
+async def test_a_file_of_20_mib_passes_two_engines(platform: Platform) -> None:
+    plan = a_graph(
+        {
+            "make": ("blobs", {"Control": "In"}, {"Doc": "Doc"}),
+            "copy": ("second", {"DocIn": "Doc"}, {"Doc": "DocB", "Sums": "Sums"}),
+        },
+        stored=["DocB", "Sums"],
+        types=TYPES,
+    )
+    session = await platform.submit(plan, {"size": 20 * MIB, "as": "file"})
+    [item] = await platform.finished(session, "Sums")
+    digest = hashlib.sha256(b"\0" * 20 * MIB).hexdigest()
+    assert item == {"name": "made-0.bin", "size": 20 * MIB, "sum": digest, "number": 0}
+    [stored] = await platform.stored(session, "DocB")
+    assert (stored.size, platform.sum_of(stored)) == (20 * MIB, digest)
+
+
+async def test_small_files_travel_inline(platform: Platform) -> None:
+    plan = a_graph(
+        {
+            "make": ("blobs", {"Control": "In"}, {"Doc": "Doc"}),
+            "copy": ("second", {"DocIn": "Doc"}, {"Sums": "Sums"}),
+        },
+        stored=["Sums"],
+        types=TYPES,
+    )
+    session = await platform.submit(plan, {"size": 100, "as": "file", "count": 50})
+    sums = await platform.finished(session, "Sums")
+    assert [(item["name"], item["number"]) for item in sums] == [
+        (f"made-{n}.bin", n) for n in range(50)
+    ]
+
+
+async def test_start_data_by_reference_stays_for_a_second_attempt(
+    platform: Platform, tmp_path: Path
+) -> None:
+    plan = a_graph(
+        {"copy": ("blobs", {"DataIn": "Data"}, {"Sums": "Sums"})},
+        fed=["Data"],
+        stored=["Sums"],
+        types=TYPES,
+    )
+    upload = tmp_path / "upload"
+    upload.write_bytes(b"u" * MIB)
+    session = await platform.submit(plan, feeds={"Data": [upload]})
+    [item] = await platform.finished(session, "Sums")
+    assert item["sum"] == hashlib.sha256(b"u" * MIB).hexdigest()
+    assert list((platform.site.blobs / "sessions" / session / "start").iterdir())
+
+
+async def test_a_large_message_that_is_kept_serves_every_call(platform: Platform) -> None:
+    plan = a_graph(
+        {
+            "make": ("blobs", {"Control": "In"}, {"Data": "Set"}),
+            "left": ("echo", {"Control": "L"}, {"Results": "Left"}),
+            "pair": ("pair", {"Left": "Left", "Right": "R", "Setting": "Set"}, {"Results": "Out"}),
+        },
+        fed=["In", "L", "R"],
+        types=TYPES,
+    )
+    numbers = list(range(300))
+    feeds = {"L": numbers, "R": numbers}
+    session = await platform.submit(plan, {"size": MIB}, feeds=feeds)
+    assert await platform.finished(session) == [[n, n, MIB] for n in numbers]
+
+
+async def test_one_large_message_at_two_inputs_serves_both(platform: Platform) -> None:
+    plan = a_graph(
+        {
+            "make": ("blobs", {"Control": "In"}, {"Data": "Data"}),
+            "read": ("second", {"DataIn": "Data", "Again": "Data"}, {"Sums": "Sums"}),
+        },
+        stored=["Sums"],
+        types=TYPES,
+    )
+    session = await platform.submit(plan, {"size": MIB, "count": 20})
+    assert len(await platform.finished(session, "Sums")) == 40
+
+
+async def test_a_stop_in_the_middle_leaves_no_payload_behind(platform: Platform) -> None:
+    plan = a_graph(
+        {
+            "make": ("blobs", {"Control": "In"}, {"Data": "Data"}),
+            "copy": ("second", {"DataIn": "Data"}, {"Data": "DataB"}),
+        },
+        stored=["DataB"],
+        types=TYPES,
+    )
+    session = await platform.submit(plan, {"size": MIB, "count": 5000})
+    await until(lambda: platform.store.result_count(session, "DataB"))
+    await platform.store.stop(session, "enough")
+    assert (await platform.ended(session)).status == "canceled"

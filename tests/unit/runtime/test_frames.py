@@ -1,0 +1,62 @@
+"""Frames between parent and worker: whole again, however the stream was cut."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blueengine.runtime import frames
+
+TO_WORKER = [
+    frames.Begin(1, "s", "n", "e", {"a": "b"}, "/tmp/x", "", ("Out",)),
+    frames.Work(1, (frames.Item("Control", b"\x00\xff", b"m", ""), frames.Item("B", b"", b"", "/f"))),
+    frames.Resume(7),
+    frames.Leave(2**40),
+    frames.Quit(),
+]  # fmt: skip
+FROM_WORKER = [
+    frames.Inited("", ""),
+    frames.Began(1, "no", "", ""),
+    frames.Out(1, "Out", bytes(range(256)), b"", "", 256),
+    frames.Say(1, "finish", b'{"type":"finish"}'),
+    frames.Done(1, 2**50, 3, "ValueError: é", "code", "trace"),
+    frames.Left(1, "", ""),
+]
+
+
+def body(frame: frames.ToWorker | frames.FromWorker) -> bytes:
+    [whole] = frames.Splitter().feed(frames.pack(frame))
+    return whole
+
+
+@pytest.mark.parametrize("frame", TO_WORKER, ids=lambda f: type(f).__name__)
+def test_a_frame_to_the_worker_comes_back_as_it_was(frame: frames.ToWorker) -> None:
+    assert frames.to_worker(body(frame)) == frame
+
+
+@pytest.mark.parametrize("frame", FROM_WORKER, ids=lambda f: type(f).__name__)
+def test_a_frame_from_the_worker_comes_back_as_it_was(frame: frames.FromWorker) -> None:
+    assert frames.from_worker(body(frame)) == frame
+
+
+@given(
+    payloads=st.lists(st.binary(max_size=300), max_size=10),
+    cuts=st.lists(st.integers(0, 3000), max_size=20),
+)
+def test_any_cuts_give_the_same_frames(payloads: list[bytes], cuts: list[int]) -> None:
+    sent = [frames.Out(n, "p", payload, b"", "", 0) for n, payload in enumerate(payloads)]
+    stream = b"".join(map(frames.pack, sent))
+    at = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+    splitter = frames.Splitter()
+    got = [
+        frames.from_worker(body)
+        for start, stop in zip(at, at[1:], strict=False)
+        for body in splitter.feed(stream[start:stop])
+    ]
+    assert got == sent
+
+
+def test_single_bytes_give_the_same_frames() -> None:
+    stream = b"".join(map(frames.pack, FROM_WORKER))
+    splitter = frames.Splitter()
+    got = [b for at in range(len(stream)) for b in splitter.feed(stream[at : at + 1])]
+    assert [frames.from_worker(b) for b in got] == FROM_WORKER
