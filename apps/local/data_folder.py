@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -30,6 +31,20 @@ class DataFolder:
         self.redis = self.root / "redis"
         self.blobs = self.root / "blobs"
         self.logs = self.root / "logs"
+        self.scratch = self.root / "tmp"
+
+    @contextlib.contextmanager
+    def clean_scratch(self) -> Iterator[Path]:
+        """Have an empty folder for temporary files, which goes with what was left in it.
+
+        Engines that were killed, and libraries, leave files in theirs.
+        """
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch.mkdir(mode=0o700)
+        try:
+            yield self.scratch
+        finally:
+            shutil.rmtree(self.scratch, ignore_errors=True)
 
     @contextlib.contextmanager
     def locked(self, *, url: str) -> Iterator[None]:

@@ -86,7 +86,11 @@ async def running(options: Options, *, notice: Callable[[str], None]) -> AsyncIt
     with options.data.locked(url=options.url):
         async with contextlib.AsyncExitStack() as stack:
             redis_url = options.redis_url or await _embedded_redis(options, stack, notice)
-            environment = {"REDIS_URL": redis_url, "BLOB_DIR": str(options.data.blobs)}
+            environment = {
+                "REDIS_URL": redis_url,
+                "BLOB_DIR": str(options.data.blobs),
+                "TMPDIR": str(stack.enter_context(options.data.clean_scratch())),
+            }
             gateway = await _services(options, environment, stack, notice)
             await _autoscaler(options, environment, stack, notice)
             await _wait_ready(options, gateway)

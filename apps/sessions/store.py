@@ -176,10 +176,14 @@ class SessionStore:
         """
         plan = new.plan
         nodes = ",".join(f"{name}={node.engine}" for name, node in plan.nodes.items())
+        written = {channel for node in plan.nodes.values() for channel in node.writes.values()}
+        # Go is for those to whom the client is a writer, or who have nothing to read; all others
+        # hear of it by the first message
         told = ",".join(
             name
             for name, node in plan.nodes.items()
-            if not node.reads or any(channel in plan.fed for channel in node.reads.values())
+            if not node.reads
+            or any(channel in plan.fed or channel not in written for channel in node.reads.values())
         )
         stored: list[Arg] = []
         for channel, item in new.stored:

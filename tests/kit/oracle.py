@@ -26,11 +26,7 @@ async def leftovers(
         blobs: The blob folder, where only results may be left.
     """
     found = await _in_redis(link, set(attending))
-    if blobs:
-        found += [
-            f"file {path}" for path in blobs.rglob("*") if path.is_file() and not _is_result(path)
-        ]
-    return found
+    return found + (_on_disk(blobs) if blobs else [])
 
 
 async def _in_redis(link: Link, attending: set[str]) -> list[str]:
@@ -47,6 +43,11 @@ async def _in_redis(link: Link, attending: set[str]) -> list[str]:
         allowed |= {names.instances(engine) for engine in view.specs}
     found += [f"key {k}" for k in view.keys if k not in allowed and not _KEPT.fullmatch(k)]
     return found
+
+
+def _on_disk(blobs: Path) -> list[str]:
+    files = (path for path in blobs.rglob("*") if path.is_file())
+    return [f"file {path}" for path in files if not _is_result(path)]
 
 
 def _is_result(path: Path) -> bool:

@@ -43,7 +43,10 @@ class Text:
         """Return the string as UTF-8."""
         if not isinstance(value, str):
             raise DataTypeError(f"a Text channel takes str, not {type(value).__name__}")
-        return Encoded(value.encode())
+        try:
+            return Encoded(value.encode())
+        except UnicodeEncodeError as exc:
+            raise DataTypeError(f"this text cannot be written as UTF-8: {exc}") from exc
 
     def decode(self, message: Incoming) -> str:
         """Return the string."""

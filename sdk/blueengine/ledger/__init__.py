@@ -79,7 +79,7 @@ def render(text: str) -> str:
 @cache
 def load(*wanted: str) -> Mapping[str, Script]:
     """Return the scripts of these names (all when none is given), ready to be sent to Redis."""
-    folder = files(__package__) / "lua"
+    folder = files(__name__) / "lua"
     available = sorted(item.name[:-4] for item in folder.iterdir() if item.name.endswith(".lua"))
 
     def parts(pattern: re.Pattern[str], body: str) -> str:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 FLUSH_AFTER = 0.0005
 """Seconds that outputs may wait for more of them to share one write."""
-FLUSH_AT_LAST = 0.003
+FLUSH_AT_LAST = 0.01
 """Seconds after which they are written although the author's code has not come back."""
 RECEIVE = 1 << 18
 
@@ -92,6 +92,7 @@ class Worker:
         self._writing = threading.Lock()
         self._late = threading.Event()
         self._flusher: threading.Thread | None = None
+        self._ended = False
         self._sessions: dict[int, _Session] = {}
         self._init_data: Any = None
         self._loop: AbstractEventLoop | None = None
@@ -128,6 +129,9 @@ class Worker:
                         return 0
         except _ParentGoneError:
             return 0
+        finally:
+            self._ended = True
+            self._late.set()
 
     # -- the socket -------------------------------------------------------------------------------
 
@@ -135,6 +139,7 @@ class Worker:
         while not self._received:
             self._flush()
             data = self._sock.recv(RECEIVE)
+            self._flushed_at = time.monotonic()  # what comes of this may share a write
             if not data:
                 raise _ParentGoneError
             self._received = [*self._splitter.feed(data)]
@@ -158,7 +163,7 @@ class Worker:
             if self._out:
                 try:
                     self._sock.sendall(b"".join(self._out))
-                except (BrokenPipeError, ConnectionResetError):
+                except OSError:
                     raise _ParentGoneError from None
                 self._out.clear()
             self._flushed_at = time.monotonic()
@@ -167,12 +172,14 @@ class Worker:
         """Write what waits while the author's code is at work for long, in a thread of its own."""
         while True:
             self._late.wait()
+            if self._ended:
+                return
             time.sleep(FLUSH_AT_LAST)
             self._late.clear()
             try:
                 if self._out:
                     self._flush()
-            except _ParentGoneError:
+            except (_ParentGoneError, OSError):  # the loop finds out by itself
                 return
 
     # -- sessions ---------------------------------------------------------------------------------

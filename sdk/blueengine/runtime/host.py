@@ -42,6 +42,7 @@ from blueengine.runtime.part import (
     Message,
     Output,
     Part,
+    Route,
     State,
     StepRun,
     weight,
@@ -358,7 +359,7 @@ class Host:
             header.meta,
             header.blob,
         )
-        if header.kind is Kind.END:
+        if header.kind is not Kind.DATA:
             self._look_for_end(part)
 
     def _keep_early(self, header: Header, payload: bytes) -> None:
@@ -612,21 +613,14 @@ class Host:
                 name = f"{node}-{part.counts.messages_out}"
                 blob = f"{node_prefix(session, attempt, route.node)}/{name}"
                 self._link_blob(frame.file, blob)
-            header = Header(
-                session,
-                attempt,
-                route.node,
-                node,
-                output.channel,
-                route.seq,
-                Kind.DATA,
-                frame.meta,
-                blob,
-            )
-            route.seq += 1
+            if route.newest is not None:
+                self._send_newest(part, output, route, Kind.DATA)
+            route.newest = (frame.payload, frame.meta, blob)
             route.messages += 1
-            route.bytes += size
-            self._report(self._transport.send(route.instance, header, frame.payload))
+            route.size += size
+        if output.routes and not part.sending:
+            part.sending = True
+            asyncio.get_running_loop().call_soon(self._send_all, part)
         if output.stored:
             blob = ""
             if frame.file:
@@ -643,6 +637,25 @@ class Host:
                 asyncio.get_running_loop().call_soon(self._save, part)
         if frame.file:
             Path(frame.file).unlink(missing_ok=True)
+
+    def _send_all(self, part: Part) -> None:
+        """Send what this turn of the loop held back; an end in the same turn went with it."""
+        part.sending = False
+        for output in part.channels.values():
+            for route in output.routes:
+                if route.newest is not None:
+                    self._send_newest(part, output, route, Kind.DATA)
+
+    def _send_newest(self, part: Part, output: Output, route: Route, kind: Kind) -> None:
+        """Send the newest message of a route, or the bare end of the channel when there is none."""
+        payload, meta, blob = route.newest or (b"", b"", "")
+        route.newest = None
+        session, attempt, node = part.key
+        header = Header(
+            session, attempt, route.node, node, output.channel, route.seq, kind, meta, blob
+        )
+        route.seq += 1
+        self._report(self._transport.send(route.instance, header, payload))
 
     def _save(self, part: Part) -> None:
         """Store the results of this turn of the loop; an end in the same turn takes them along."""
@@ -696,10 +709,10 @@ class Host:
                 continue
             if credit.messages == NO_MORE:
                 route.closed = True
-                route.messages = route.bytes = 0
+                route.messages = route.size = 0
             else:  # a credit may come twice, after a broken connection
                 route.messages = max(0, route.messages - credit.messages)
-                route.bytes = max(0, route.bytes - credit.size)
+                route.size = max(0, route.size - credit.size)
         if part.blocked:
             self._unblock(part)
 
@@ -788,28 +801,40 @@ class Host:
             return
         part.state = State.ENDING
         if outcome is Outcome.FINISHED:
-            session, attempt, node = part.key
-            for output in part.channels.values():
-                for route in output.routes:
-                    if route.closed:
-                        continue
-                    header = Header(
-                        session, attempt, route.node, node, output.channel, route.seq, Kind.END
-                    )
-                    self._report(self._transport.send(route.instance, header, b""))
-            for (channel, sender), source in part.sources.items():
-                if sender != CLIENT and not source.ended:
-                    self._give_credit(part, channel, sender, NO_MORE, 0)
+            self._end_channels(part)
         part.blocked.clear()
         if any(run.in_flight for run in part.steps):
             self._flags.raise_(part.no)
         self._dismiss(part)
-        part.on_ended = lambda: self._report(
-            self._ledger.close(
-                part.key, outcome, fault, part.tally(), again=again, results=part.take_unsaved()
+
+        def close() -> None:
+            results = part.take_unsaved()
+            self._report(
+                self._ledger.close(
+                    part.key, outcome, fault, part.tally(), again=again, results=results
+                )
             )
-        )
+
+        # Who reads this part's outputs is waiting for them: they go first, in a write of their own,
+        # for Redis answers nobody before it has done all that one write holds.
+        waited_for = any(output.routes for output in part.channels.values())
+
+        def close_soon() -> None:
+            asyncio.get_running_loop().call_soon(close)
+
+        part.on_ended = close_soon if waited_for else close
         self._leave_when_idle(part)
+
+    def _end_channels(self, part: Part) -> None:
+        """Tell readers that nothing more comes, and writers that nothing more is read."""
+        for output in part.channels.values():
+            for route in output.routes:
+                if not route.closed:
+                    kind = Kind.END if route.newest is None else Kind.LAST
+                    self._send_newest(part, output, route, kind)
+        for (channel, sender), source in part.sources.items():
+            if sender != CLIENT and not source.ended:
+                self._give_credit(part, channel, sender, NO_MORE, 0)
 
     def _dismiss(self, part: Part) -> None:
         """Tell the workers that the part is over; end those that do not listen."""

@@ -39,7 +39,7 @@ class Join(Generic[T]):
         calls = []
         while self._complete():
             calls.append(self._take())
-            if not self._consumes():
+            if not self._goes_on():
                 break
         return calls
 
@@ -47,9 +47,9 @@ class Join(Generic[T]):
         """Return how many messages of each required channel never found their partners."""
         return {name: len(queue) for name, queue in self._waiting.items() if queue}
 
-    def _consumes(self) -> bool:
-        """Whether a call uses anything up; else one message would make calls without end."""
-        return any(name not in self._keep for name in self._required)
+    def _goes_on(self) -> bool:
+        """Whether a further call uses anything up; else one message would make calls without end."""
+        return any(name not in self._keep for name in self._required) or any(self._beside.values())
 
     def _complete(self) -> bool:
         return all(name in self._kept or self._waiting[name] for name in self._required)

@@ -7,7 +7,7 @@ import os
 import runpy
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -179,7 +179,7 @@ async def _cancel(*tasks: asyncio.Task[Any]) -> None:
 
 
 @asynccontextmanager
-async def _links(settings: SystemSettings) -> AsyncIterator[tuple[Link, Link, Link]]:
+async def _links(settings: SystemSettings) -> AsyncGenerator[tuple[Link, Link, Link]]:
     """Open the shared link and two that block on a stream each."""
     address, patience = settings.redis, settings.patience_seconds
     shared = Link(address, scripts=ledger.load(*SCRIPTS), patience=patience)

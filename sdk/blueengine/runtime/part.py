@@ -115,15 +115,18 @@ class Route:
     instance: str
     seq: int = 0
     messages: int = 0
-    bytes: int = 0
-    """Under way and not credited."""
+    size: int = 0
+    """Messages and bytes under way that are not credited."""
     closed: bool = False
     """The reader takes nothing more."""
+    newest: tuple[bytes, bytes, str] | None = None
+    """Payload, meta and blob of a message held back to the end of the turn: the end of the channel
+    may go with it."""
 
     @property
     def has_room(self) -> bool:
         """Whether the reader's window is open."""
-        return self.messages < WINDOW_MESSAGES and self.bytes < WINDOW_BYTES
+        return self.messages < WINDOW_MESSAGES and self.size < WINDOW_BYTES
 
 
 def weight(inline: int, in_blob: int) -> int:
@@ -193,6 +196,8 @@ class Part:
         """Written by workers, but a reader's window is closed; a ``finish`` waits there, too."""
         self.finishing = False
         """``finish`` was said: no call is made any more."""
+        self.sending = False
+        """Whether messages are held back to the end of this turn of the loop."""
         self.unsaved = False
         """Whether results wait to be reported at the end of this turn of the loop."""
         self.files_came = False
@@ -246,7 +251,7 @@ class Part:
                 f" of {sender or 'the client'} never arrived"
             )
         source.expected += 1
-        if kind is Kind.END:
+        if kind is not Kind.DATA:
             source.ended = True
             self.open_sources -= 1
         return source

@@ -83,7 +83,7 @@ class SystemSettings:
         return settings
 
 
-def convert(raw: object, kind: type, source: str) -> object:
+def convert(raw: Any, kind: type, source: str) -> Any:
     """Return ``raw`` as ``kind`` (str, int, float or bool).
 
     Raises:

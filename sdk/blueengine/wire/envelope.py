@@ -12,6 +12,8 @@ class Kind(IntEnum):
     DATA = 0
     END = 1
     """The sender will write nothing more to this channel."""
+    LAST = 2
+    """Data, and the end behind it."""
 
 
 class Meta(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -190,11 +190,11 @@ class Platform:
 
         try:
             return await until(over, seconds, what=f"{session} ends")
-        except TimeoutError:
-            print(await self.store.read(session))  # for whoever reads the failure
-            for engine in self.site.engines:
-                print(engine.instance, engine.gone, engine.output()[-2000:])
-            raise
+        except TimeoutError as exc:
+            told = "\n".join(
+                f"{e.instance} {e.gone} {e.output()[-1000:]}" for e in self.site.engines
+            )
+            raise AssertionError(f"{await self.store.read(session)}\n{told}") from exc
 
     async def results(self, session: str, channel: str = "Out") -> list[Any]:
         """Return the JSON values stored of a channel."""

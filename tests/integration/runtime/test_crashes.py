@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from apps.sessions.store import SessionRecord
-from tests.integration.runtime.site import Platform, Site, a_chain, a_site
+from tests.integration.runtime.site import Platform, Site, a_chain, a_graph, a_site
+from tests.kit.engines.process import alive
 from tests.kit.wait import until, wait_until
 
 
@@ -71,7 +72,7 @@ async def test_code_that_ignores_the_time_limit_is_killed(platform: Platform) ->
     assert record.status == "failed"
     assert record.fault
     assert record.fault.code == "timeout"
-    await until(lambda: not Path("/proc", note.split()[1]).exists())
+    await until(lambda: not alive(int(note.split()[1])))
     again = await platform.submit(a_chain("deeds"), {"do": "echo"})
     assert len(await platform.finished(again)) == 1
 
@@ -95,7 +96,7 @@ async def test_a_hang_does_not_take_a_neighbour_with_it_that_is_at_work(
     queued = await platform.submit(a_chain("deeds"), {"do": "echo"})
     await platform.store.stop(queued, "enough")
     await until(lambda: "is over" in engine.output() or _waited(platform, queued))
-    assert Path("/proc", note.split()[1]).exists()
+    assert alive(int(note.split()[1]))
     assert await platform.status(busy) == "processing"
     await platform.store.stop(busy, "enough")
     assert (await platform.ended(busy)).status == "canceled"
@@ -144,7 +145,7 @@ async def test_an_init_func_that_fails_later_fails_sessions_with_a_clear_line(
     [
         ({"CONCURRENCY": "many"}, "ENGINE.CONCURRENCY is 'many', which is no int"),
         ({"CONCURENCY": 2}, "unknown ENGINE.CONCURENCY"),
-        ({"MAX_WORKER": 1, "DEFAULT_WORKER_COUNT": 2}, "MAX_WORKER is less than"),
+        ({"MAX_WORKER": 1, "DEFAULT_WORKER_COUNT": 2}, "MAX_WORKER (1) is less than"),
     ],
 )
 def test_a_wrong_engine_yml_is_one_line_and_exit_code_2(
@@ -205,7 +206,7 @@ def test_the_workers_die_with_their_parent(tmp_path: Path) -> None:
         workers = engine.workers()
         assert len(workers) == 3
         engine.kill()
-        wait_until(lambda: not any(Path("/proc", str(pid)).exists() for pid in workers))
+        wait_until(lambda: not alive(*workers))
 
 
 async def test_a_killed_engine_is_found_and_its_session_fails(
@@ -221,3 +222,23 @@ async def test_a_killed_engine_is_found_and_its_session_fails(
     assert (record.status, record.fault.code) == ("failed", "instance-lost")
     assert other.gone is None
     assert len(await platform.finished(await platform.submit(a_chain("echo"), 1))) == 1
+
+
+async def test_inputs_that_nobody_feeds_end_once_all_engines_are_prepared(
+    platform: Platform,
+) -> None:
+    for engine in ("first", "second"):
+        await platform.start("picky", engine)
+    plan = a_graph(
+        {
+            "n1": ("first", {"Control": "Nobody"}, {"Results": "Out"}),
+            "n2": ("second", {"Control": "NobodyToo"}, {"Results": "Other"}),
+        },
+        fed=[],
+    )
+    session = await platform.submit(plan)
+    try:
+        assert await platform.finished(session, seconds=2) == []
+    finally:
+        await platform.store.stop(session, "enough")
+        await platform.ended(session)

@@ -10,7 +10,7 @@ import pytest
 from blueengine.runtime.part import WINDOW_MESSAGES
 from blueengine.wire import names
 from tests.integration.runtime.site import Platform, Site, a_chain, a_graph, a_site
-from tests.kit.engines.process import EngineProcess
+from tests.kit.engines.process import EngineProcess, Gate
 from tests.kit.wait import until, wait_until
 
 MANY = 20_000
@@ -21,15 +21,15 @@ SPARE = 3 * WINDOW_MESSAGES
 
 
 @pytest.fixture(scope="module")
-def gate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("gate") / "open"
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Gate:
+    return Gate(tmp_path_factory.mktemp("gate"))
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, gate: Path) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory, gate: Gate) -> Iterator[Site]:
     with a_site(tmp_path_factory.mktemp("site"), ["echo"]) as site:
         for kind, settings in (("deeds", {"MAX_WORKER": 1, "CONCURRENCY": 4}), ("gate", {})):
-            engine = site.launch(kind, environment={"GATE": str(gate)}, settings=settings)
+            engine = site.launch(kind, environment={"GATE": str(gate.path)}, settings=settings)
             wait_until(partial(site.attends, engine), 20)
         yield site
 
@@ -68,34 +68,34 @@ async def last_id(platform: Platform, stream: str) -> bytes:
 
 
 async def test_a_slow_reader_slows_its_writer_and_nothing_is_lost(
-    platform: Platform, gate: Path
+    platform: Platform, gate: Gate
 ) -> None:
     _, deeds, slow = platform.site.engines
-    gate.unlink(missing_ok=True)
+    gate.close()
     before = memory(deeds) + memory(slow)
     plan = a_chain("deeds", "gate")
     session = await platform.submit(plan, {"do": "many", "count": MANY, "size": SIZE})
     length = await came_to_rest(platform, slow)
     assert length <= SPARE
     assert memory(deeds) + memory(slow) - before < 24 << 20
-    gate.touch()
+    gate.open()
     got = await platform.finished(session, seconds=50)
     assert [item["n"] for item in got] == list(range(MANY))
 
 
 async def test_a_held_writer_holds_up_no_other_session_of_its_worker(
-    platform: Platform, gate: Path
+    platform: Platform, gate: Gate
 ) -> None:
     """Both sessions run in the one worker process of ``deeds``."""
     _, _, slow = platform.site.engines
-    gate.unlink(missing_ok=True)
+    gate.close()
     held = await platform.submit(
         a_chain("deeds", "gate"), {"do": "many", "count": 3000, "size": SIZE}
     )
     await came_to_rest(platform, slow)
     other = await platform.submit(a_chain("deeds", "echo"), *[{"do": "echo"}] * 500)
     assert len(await platform.finished(other)) == 500
-    gate.touch()
+    gate.open()
     assert len(await platform.finished(held)) == 3000
 
 
@@ -134,9 +134,9 @@ async def test_two_engines_that_write_to_each_other_in_two_sessions_go_on(
     assert [[item["n"] for item in items] for items in got] == [list(range(3000))] * 2
 
 
-async def test_a_stop_reaches_a_writer_that_is_held(platform: Platform, gate: Path) -> None:
+async def test_a_stop_reaches_a_writer_that_is_held(platform: Platform, gate: Gate) -> None:
     _, deeds, slow = platform.site.engines
-    gate.unlink(missing_ok=True)
+    gate.close()
     workers = set(deeds.workers())
     session = await platform.submit(
         a_chain("deeds", "gate"), {"do": "many", "count": MANY, "size": SIZE}

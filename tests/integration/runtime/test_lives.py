@@ -6,6 +6,7 @@ from pathlib import Path
 
 from blueengine.wire import names
 from tests.integration.runtime.site import Platform, Site, a_chain, a_graph
+from tests.kit.engines.process import Gate, alive
 from tests.kit.wait import until, wait_until
 
 
@@ -21,9 +22,9 @@ async def test_an_idle_engine_that_is_told_to_end_leaves_no_key(
 
 
 async def test_a_drain_lets_the_running_session_finish(platform: Platform, tmp_path: Path) -> None:
-    gate = tmp_path / "open"
-    engine = await platform.start("gate", environment={"GATE": str(gate)})
-    other = await platform.start("gate", environment={"GATE": str(gate)})
+    gate = Gate(tmp_path)
+    engine = await platform.start("gate", environment={"GATE": str(gate.path)})
+    other = await platform.start("gate", environment={"GATE": str(gate.path)})
     sessions = [await platform.submit(a_chain("gate"), at) for at in range(2)]
     engine.signal(signal.SIGTERM)
     await until(lambda: "draining" in engine.output())
@@ -39,7 +40,7 @@ async def test_a_drain_lets_the_running_session_finish(platform: Platform, tmp_p
         assert record
         assert record.parts[0].instance == other.instance
     assert engine.gone is None
-    gate.touch()
+    gate.open()
     assert [await platform.finished(s) for s in (*sessions, *more)] == [[0], [1], [2]]
     assert engine.wait() == 0
     assert not list(engine.temp.iterdir())
@@ -49,14 +50,14 @@ async def test_a_draining_engine_takes_its_part_of_a_session_that_was_placed_bef
     platform: Platform, tmp_path: Path
 ) -> None:
     """Thousands of messages still come through after the SIGTERM."""
-    gate = tmp_path / "open"
-    first = await platform.start("gate", environment={"GATE": str(gate)})
+    gate = Gate(tmp_path)
+    first = await platform.start("gate", environment={"GATE": str(gate.path)})
     second = await platform.start("echo")
     session = await platform.submit(a_chain("gate", "echo"), *range(2000))
     for engine in (first, second):
         engine.signal(signal.SIGTERM)
         await until(lambda engine=engine: "draining" in engine.output())  # type: ignore[misc]
-    gate.touch()
+    gate.open()
     assert await platform.finished(session) == list(range(2000))
     assert (first.wait(), second.wait()) == (0, 0)
 
@@ -107,7 +108,7 @@ async def test_a_paused_instance_is_fenced_and_ends_with_75(platform: Platform) 
     assert "gave this instance up" in engine.output()
     assert await platform.store.result_count(session, "Out") == count
     assert not list(engine.temp.iterdir())
-    assert not any(Path("/proc", str(pid)).exists() for pid in workers)
+    assert not alive(*workers)
 
 
 async def test_a_paused_instance_changes_nothing_for_the_next_attempt(platform: Platform) -> None:
@@ -144,5 +145,5 @@ async def test_a_killed_parent_takes_its_workers_along(platform: Platform) -> No
     await platform.noted(engine, "hanging")
     workers = engine.workers()
     engine.kill()
-    wait_until(lambda: not any(Path("/proc", str(pid)).exists() for pid in workers))
+    wait_until(lambda: not alive(*workers))
     assert (await platform.ended(session)).status == "failed"

@@ -18,6 +18,24 @@ HERE: Final = Path(__file__).parent
 _numbers: Final = itertools.count(1)
 
 
+class Gate:
+    """A file that engines wait for (the engine ``gate`` before every message)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "open"
+
+    def open(self) -> None:
+        self.path.touch()
+
+    def close(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def alive(*pids: int) -> bool:
+    """Say whether any of these processes is there."""
+    return any(Path("/proc", str(pid)).exists() for pid in pids)
+
+
 @dataclass
 class EngineProcess:
     """One instance: ``python engine.py`` with an engine.yml of its own below ``folder``."""

@@ -74,7 +74,7 @@ FAULTS: list[tuple[dict[str, Any], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "words"), FAULTS, ids=lambda v: str(v)[:40])
+@pytest.mark.parametrize(("change", "words"), FAULTS, ids=[",".join(w) for _, w in FAULTS])
 def test_a_fault_names_the_step_what_is_wrong_and_what_may_be(
     change: dict[str, Any], words: list[str]
 ) -> None:
@@ -130,8 +130,7 @@ def test_the_engine_yml_beside_the_file_is_the_default() -> None:
     [
         ("engine = BlueEngine({'ENGINE': {}})", "ENGINE.ID is missing"),
         (
-            "engine = BlueEngine({'ENGINE': {'ID': 'e'}})\n"
-            "engine.add_step('a', process_func=print, input_channels=['Nope'])",
+            "BlueEngine({'ENGINE': {'ID': 'e'}}).add_step('a', process_func=print, input_channels=['Nope'])",
             "'Nope' is not among the inputs",
         ),
         ("engine = BlueEngine({'ENGINE': {'ID': 'e'}})\nengine.start()", "'e' has no step"),

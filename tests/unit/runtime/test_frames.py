@@ -1,5 +1,7 @@
 """Frames between parent and worker: whole again, however the stream was cut."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,7 +51,7 @@ def test_any_cuts_give_the_same_frames(payloads: list[bytes], cuts: list[int]) -
     splitter = frames.Splitter()
     got = [
         frames.from_worker(body)
-        for start, stop in zip(at, at[1:], strict=False)
+        for start, stop in pairwise(at)
         for body in splitter.feed(stream[start:stop])
     ]
     assert got == sent

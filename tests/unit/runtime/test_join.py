@@ -52,6 +52,12 @@ def test_a_kept_channel_without_required_ones_is_repeated_too() -> None:
     assert join.offer("a", 2) == [{"k": 1, "a": 2}]
 
 
+def test_others_are_not_left_lying_when_all_that_is_required_is_kept() -> None:
+    join: Join[int] = Join(["k"], ["k"])
+    assert join.offer("a", 1) == join.offer("a", 2) == []
+    assert join.offer("k", 0) == [{"k": 0, "a": 1}, {"k": 0, "a": 2}]
+
+
 def test_one_message_makes_one_call_when_all_that_is_required_is_kept() -> None:
     join: Join[int] = Join(["k"], ["k"])
     assert join.offer("k", 1) == [{"k": 1}]
@@ -83,14 +89,12 @@ def test_it_does_what_a_simple_reference_does(
         if not required:
             queues[channel].clear()
             expected = [{**kept, channel: value}]
-        elif all(name in kept or queues[name] for name in required) and (
-            required - keep or channel in required & keep or channel not in keep or channel in keep
-        ):
-            call = dict(kept)
-            for name in CHANNELS:
-                if name not in keep and queues[name]:
-                    call[name] = queues[name].popleft()
-            expected = [call]
+        else:
+            while all(name in kept or queues[name] for name in required):
+                takes = {name for name in CHANNELS if queues[name]}
+                if expected and not takes:
+                    break
+                expected.append(kept | {name: queues[name].popleft() for name in takes})
         assert got == expected
     left = {n: len(queues[n]) for n in required - keep if queues[n]}
     assert join.leftover() == left

@@ -99,7 +99,7 @@ def test_results_are_taken_once_with_the_number_of_the_first() -> None:
 def test_a_window_is_full_by_messages_or_bytes() -> None:
     assert Route("n", "i", messages=255).has_room
     assert not Route("n", "i", messages=256).has_room
-    assert not Route("n", "i", bytes=8 << 20).has_room
+    assert not Route("n", "i", size=8 << 20).has_room
 
 
 def test_an_output_has_room_when_every_reader_and_the_store_have() -> None:

@@ -62,8 +62,8 @@ def raises(_: Context, message: Message) -> Outputs:
 
 
 def fail(_: Context, message: Message) -> Outputs:
+    yield None
     raise Fail(message["text"])
-    yield
 
 
 def finish(_: Context, __: Message) -> Outputs:
@@ -87,9 +87,14 @@ def status(context: Context, _: Message) -> Outputs:
     yield {"Status": {"type": "warmed", "degrees": 7}}
 
 
+def log(context: Context, message: Message) -> Outputs:
+    context.logger.info(message["text"])
+    yield None
+
+
 def leave(_: Context, __: Message) -> Outputs:
+    yield None
     os._exit(3)
-    yield
 
 
 def crash(_: Context, __: Message) -> Outputs:
@@ -132,7 +137,7 @@ def wrong_value(_: Context, __: Message) -> Outputs:
 DEEDS: dict[str, Callable[[Context, Message], Outputs]] = {
     f.__name__: f
     for f in (
-        echo, many, spread, pid, raises, fail, finish, burst, error, status, leave, crash, hang, wait,
+        echo, many, spread, pid, raises, fail, finish, burst, error, status, log, leave, crash, hang, wait,
         scratch, wrong_shape, wrong_channel, wrong_value,
     )
 }  # fmt: skip
