@@ -53,6 +53,7 @@ class Credit(msgspec.Struct, frozen=True):
     channel: str
     reader: str
     messages: int
+    """How many; -1: the reader has ended and takes nothing more, so send it nothing."""
     size: int
     """Bytes."""
 
