@@ -6,6 +6,7 @@ builders are in `tests/kit`.
 
 import asyncio
 import os
+import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -27,12 +28,14 @@ PREFIX = "BLUE"
 
 
 def pytest_configure() -> None:
-    """Leave no event loop lying about for plain tests.
+    """Begin every run alike, however it was started.
 
     looptime asks for the current loop in every test; unless told that there is none, asyncio makes
-    one that nobody closes, and some later test is blamed for it.
+    one that nobody closes, and some later test is blamed for it. And a shell starts background jobs
+    with SIGINT ignored, which every process that a test starts and interrupts would inherit.
     """
     asyncio.set_event_loop(None)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
