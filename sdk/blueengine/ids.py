@@ -7,10 +7,7 @@ from collections.abc import Callable
 from typing import Final, NewType
 
 SessionId = NewType("SessionId", str)
-EngineId = NewType("EngineId", str)
 InstanceId = NewType("InstanceId", str)
-NodeName = NewType("NodeName", str)
-"""An engine's place in a session's graph; unique in the graph, so one engine may stand twice."""
 
 _ALPHABET: Final = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
 _SIX_BITS: Final = _ALPHABET * 4  # a byte -> the character of its lower six bits

@@ -70,6 +70,12 @@ class Tasks:
         self._ended.set()
 
 
+def take_note(future: "asyncio.Future[Any]") -> None:
+    """Look at how a future ended, for whoever needs to know hears of it in another way."""
+    if not future.cancelled():
+        future.exception()
+
+
 async def cancel(task: asyncio.Task[Any]) -> None:
     """Cancel a task and wait until it is over; how it ended does not matter any more."""
     task.cancel()

@@ -179,7 +179,7 @@ class Worker:
             try:
                 if self._out:
                     self._flush()
-            except (_ParentGoneError, OSError):  # the loop finds out by itself
+            except _ParentGoneError:  # the loop finds out by itself
                 return
 
     # -- sessions ---------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from blueengine.errors import (
     StoreAwayError,
     StoreReplyError,
 )
+from blueengine.kit import aio
 from blueengine.kit.redis_link import Link, Reply
 from blueengine.ledger.instance import InstanceLedger
 from blueengine.runtime import frames
@@ -126,7 +127,7 @@ class Host:
         self._closing = False
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Fails when a report was lost: what this instance says has a gap then."""
-        self._broken.add_done_callback(_take_note)
+        self._broken.add_done_callback(aio.take_note)
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -204,7 +205,7 @@ class Host:
 
         def start() -> WorkerProcess:
             worker = WorkerProcess(step.name, index, self._on_frame, self._on_worker_lost)
-            worker.inited.add_done_callback(_take_note)
+            worker.inited.add_done_callback(aio.take_note)
             self._spawn(worker.start(self._target, self._flags_fd), f"start-{step.name}")
             return worker
 
@@ -926,12 +927,6 @@ class Host:
         log.error("a report was lost: %s", exc)
         if isinstance(exc, (StoreAwayError, ReadOnlyStoreError)) and not self._broken.done():
             self._broken.set_exception(exc)
-
-
-def _take_note(future: "asyncio.Future[None]") -> None:
-    """Look at how it ended, for whoever needs to know has been told."""
-    if not future.cancelled():
-        future.exception()
 
 
 def _is_full(run: StepRun) -> bool:

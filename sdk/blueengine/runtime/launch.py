@@ -1,7 +1,6 @@
 """Turning a process into an engine instance, and ending it in order."""
 
 import asyncio
-import importlib
 import logging
 import os
 import runpy
@@ -14,7 +13,7 @@ from typing import Any, Final
 
 from blueengine import ids, ledger
 from blueengine.errors import BlueEngineError, DeclarationError
-from blueengine.kit import logs
+from blueengine.kit import aio, logs
 from blueengine.kit.redis_link import Link
 from blueengine.ledger.instance import SCRIPTS, InstanceLedger
 from blueengine.runtime.declare import BlueEngine
@@ -56,9 +55,7 @@ def run_engine(engine: BlueEngine, *, target: str = "") -> int:
         print(f"error: {exc}", file=sys.stderr)  # noqa: T201 - the one line a person needs
         return 2
     logs.configure(engine.settings.id, level=settings.log_level)
-    runner = importlib.import_module("uvloop").run if sys.platform != "win32" else asyncio.run
-    code: int = runner(_run(engine, settings, target))
-    return code
+    return aio.run(_run(engine, settings, target))
 
 
 def _own_target() -> str:

@@ -214,9 +214,10 @@ class Part:
             self.ports.setdefault(channel, []).append(port)
         self.sources: dict[tuple[str, str], Source] = {}
         for channel in self.ports:
-            for writer in plans.writers(plan, channel):
+            writers = plans.writers(plan, channel)
+            for writer in writers:
                 self.sources[channel, writer] = Source()
-            if channel in plan.fed or not plans.writers(plan, channel):
+            if channel in plan.fed or not writers:
                 self.sources[channel, CLIENT] = Source()
         self.open_sources = len(self.sources)
         self.channels: dict[str, Output] = {

@@ -70,15 +70,6 @@ class BlobFolder:
         partial.rename(path)
         return size
 
-    def add_file(self, ref: str, source: Path) -> int:
-        """Copy a file in without reading it whole; returns its size."""
-        path = self.path(ref)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        shutil.copyfile(source, partial)
-        partial.rename(path)
-        return path.stat().st_size
-
     def link(self, ref: str, other: str) -> None:
         """Give a blob a second name; a repeated call changes nothing."""
         target = self.path(other)

@@ -8,6 +8,7 @@ import asyncio
 import logging
 
 from blueengine.errors import DecodeError
+from blueengine.kit import aio
 from blueengine.kit.redis_link import Link, Reply
 from blueengine.transport.base import Message
 from blueengine.wire import codec, names
@@ -57,13 +58,7 @@ class StreamReader:
             self._untrimmed = self._untrimmed_bytes = 0
             stamp, _, number = self._last.partition("-")
             trimmed = self._link.send("XTRIM", self._key, "MINID", f"{stamp}-{int(number) + 1}")
-            trimmed.add_done_callback(_forget)
-
-
-def _forget(future: "asyncio.Future[Reply]") -> None:
-    """Take note of a reply nobody waits for; a lost link shows at the read beside it."""
-    if not future.cancelled():
-        future.exception()
+            trimmed.add_done_callback(aio.take_note)  # a lost link shows at the read beside it
 
 
 class RedisStreams:

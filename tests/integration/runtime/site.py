@@ -161,7 +161,7 @@ class Platform:
     def _feed(self, plan: Plan, channel: str, index: int, value: Any) -> Feed:
         if isinstance(value, Path):
             ref = start_ref(plan.session, index)
-            BlobFolder(self.site.blobs).add_file(ref, value)
+            BlobFolder(self.site.blobs).write(ref, [value.read_bytes()])
             return Feed(channel, b"", b"", ref)
         return Feed(channel, value if isinstance(value, bytes) else orjson.dumps(value))
 

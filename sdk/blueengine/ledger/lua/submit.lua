@@ -35,12 +35,11 @@ local S = {id = sid, key = key, st = 'pending', at = 1, text = ARGV[5], slots = 
   -- known here, so that the placement does not ask Redis for them
   fields = {plan = ARGV[4], fed = ARGV[6], input = ARGV[7], start = ARGV[11], order = order,
     created = num(t), parked = false, refusers = false, missed = false}}
-S.dirty = {'st', 'pending', 'at', 1, 'kind', ARGV[2], 'rank', ARGV[3], 'plan', ARGV[4], 'nodes', ARGV[5],
+S.dirty = {'at', 1, 'kind', ARGV[2], 'rank', ARGV[3], 'plan', ARGV[4], 'nodes', ARGV[5],
   'fed', ARGV[6], 'input', ARGV[7], 'stored', ARGV[8], 'wait', ARGV[10], 'start', ARGV[11], 'limit', ARGV[12],
   'ttl', ARGV[13], 'grace', ARGV[14], 'max', ARGV[15], 'labels', ARGV[16], 'order', order, 'created', num(t)}
 
 for _, n in ipairs(nodes(S)) do
-  put(S, n.name .. ':st', 'pending')
   redis.call('SADD', K.demand(n.engine), demand_member(S, n.name))
 end
 local kept_items, text = {}, {}
@@ -50,7 +49,10 @@ if #text > 0 then put(S, 'kept', table.concat(text, ',')) end
 redis.call('ZADD', K.sessions(), num(t), sid)
 if ARGV[12] ~= '0' then redis.call('ZADD', K.timers(), num(t + ARGV[12]), 'limit ' .. sid) end
 local lacking = behind(S) or place(S, t)
-if lacking then park(S, lacking) end
+if lacking then
+  for _, n in ipairs(nodes(S)) do put(S, n.name .. ':st', 'pending') end
+  park(S, lacking)
+end
 save(S)
 if not lacking then return {'created', sid, S.st, -1, 0, 0} end
 return answer('created', sid, S.st)
