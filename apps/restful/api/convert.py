@@ -16,8 +16,8 @@ from apps.restful.api.schemas import (
 from apps.restful.service.errors import InvalidError
 from apps.restful.service.shapes import KnownShape
 from apps.restful.service.submit import SINGLE, WORKFLOW, Order
-from apps.sessions.domain import request as asked
-from apps.sessions.domain.dag import Fault
+from blueengine.graph import request as asked
+from blueengine.graph.dag import Fault
 
 MAX_KEY: Final = 255
 _VISIBLE: Final = frozenset(string.printable) - frozenset(string.whitespace)

@@ -15,8 +15,8 @@ from starlette.responses import Response
 from apps.restful.api.responses import refusal
 from apps.restful.api.schemas import ErrorEnvelope
 from apps.restful.service import errors
-from apps.sessions.domain.dag import Fault, pointer
 from blueengine.errors import BlueEngineError, DecodeError, ReadOnlyStoreError, StoreAwayError
+from blueengine.graph.dag import Fault, pointer
 from blueengine.transport.blobs import BlobError
 
 log = logging.getLogger(__name__)

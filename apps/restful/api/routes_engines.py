@@ -10,7 +10,7 @@ from apps.restful.api.deps import PartsOf
 from apps.restful.api.problems import document, documented
 from apps.restful.api.responses import ok
 from apps.restful.service.errors import UnknownError
-from apps.sessions.domain.dag import is_name
+from blueengine.graph.dag import is_name
 
 router = APIRouter(prefix="/api/v1/engines", tags=["engines"])
 

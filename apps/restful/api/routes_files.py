@@ -19,7 +19,7 @@ from apps.restful.service.errors import (
     TooLargeError,
     UnknownError,
 )
-from apps.sessions.domain.payload import MAX_WORDS
+from blueengine.graph.payload import MAX_WORDS
 
 router = APIRouter(prefix="/api/v1", tags=["files"])
 

@@ -22,7 +22,7 @@ from apps.restful.service.errors import InvalidError
 from apps.restful.service.parts import Parts
 from apps.restful.service.shapes import MEMBERS, KnownShape
 from apps.restful.service.submit import SINGLE, WORKFLOW, Order, submit, try_out
-from apps.sessions.domain.dag import Fault
+from blueengine.graph.dag import Fault
 
 router = APIRouter(prefix="/api/v1", tags=["sessions"])
 

@@ -1,6 +1,6 @@
 """HTTP bodies: what clients send and get. They may change for users without moving the line.
 
-What is read is checked here for shape only; what it means is checked in ``apps.sessions.domain``.
+What is read is checked here for shape only; what it means is checked in ``blueengine.graph``.
 What is written is rendered elsewhere, for speed; its models here are documentation, and a test
 holds the two together.
 """

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Self
 
-from apps.sessions.domain.dag import Fault
 from blueengine.errors import BlueEngineError
+from blueengine.graph.dag import Fault
 
 
 class RefusedError(BlueEngineError):

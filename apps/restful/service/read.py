@@ -11,9 +11,9 @@ from apps.restful.service.answer import Answer, Queue, load_inline, look
 from apps.restful.service.errors import ConflictError, UnknownError
 from apps.restful.service.parts import Parts
 from apps.restful.service.submit import Lack, lacks
-from apps.sessions.domain.dag import is_name
 from apps.sessions.store import Entry, Head, SessionRecord
 from blueengine.errors import BlueEngineError
+from blueengine.graph.dag import is_name
 from blueengine.transport.blobs import BlobError
 from blueengine.wire.envelope import Stored
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import orjson
 
-from apps.sessions.domain.dag import Graph, check_shape
-from apps.sessions.domain.request import Shape
+from blueengine.graph.dag import Graph, check_shape
+from blueengine.graph.request import Shape
 from blueengine.wire.spec import EngineSpec
 
 MOST: Final = 512

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from apps.restful.service import files
-from apps.sessions.domain.dag import Fault, Feeding
-from apps.sessions.domain.payload import Inline, Referred
+from blueengine.graph.dag import Fault, Feeding
+from blueengine.graph.payload import Inline, Referred
 from blueengine.transport.blobs import INLINE_LIMIT, BlobFolder, start_ref
 from blueengine.wire import codec
 from blueengine.wire.envelope import Meta, Stored

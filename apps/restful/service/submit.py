@@ -10,10 +10,10 @@ from apps.restful.service.answer import Answer, Queue, look
 from apps.restful.service.errors import BusyError, ConflictError, InvalidError
 from apps.restful.service.parts import Parts
 from apps.restful.service.shapes import KnownShape
-from apps.sessions.domain.dag import Checked, Fault, check_single, check_workflow
-from apps.sessions.domain.request import SingleEngine, Workflow
 from apps.sessions.store import Capacity, NewSession, Submitted
 from blueengine import ids
+from blueengine.graph.dag import Checked, Fault, check_single, check_workflow
+from blueengine.graph.request import SingleEngine, Workflow
 from blueengine.transport.blobs import session_prefix
 from blueengine.wire.envelope import Stored
 from blueengine.wire.plan import Plan

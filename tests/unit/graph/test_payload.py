@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from apps.sessions.domain.payload import Inline, Misfit, Referred, fit
+from blueengine.graph.payload import Inline, Misfit, Referred, fit
 
 
 @pytest.mark.parametrize("value", [None, 1, "x", [1], {"a": {"b": None}}, True])

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from apps.sessions.domain.payload import Misfit, Payload, fit
-from apps.sessions.domain.request import (
+from blueengine.datatypes.names import ALL, JSON, canonical
+from blueengine.graph.payload import Misfit, Payload, fit
+from blueengine.graph.request import (
     ChannelAsked,
     EngineAsked,
     PortAsked,
@@ -21,7 +22,6 @@ from apps.sessions.domain.request import (
     StartAsked,
     Workflow,
 )
-from blueengine.datatypes.names import ALL, JSON, canonical
 from blueengine.wire.plan import Channel, Node, Plan
 from blueengine.wire.spec import CONTROL, STATUS, EngineSpec
 

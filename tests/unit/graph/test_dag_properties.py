@@ -6,8 +6,8 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apps.sessions.domain.dag import check_workflow
-from apps.sessions.domain.request import (
+from blueengine.graph.dag import check_workflow
+from blueengine.graph.request import (
     ChannelAsked,
     EngineAsked,
     PortAsked,

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from apps.sessions.domain.dag import Checked, check_shape, check_single, check_workflow, pointer
-from apps.sessions.domain.request import (
+from blueengine.graph.dag import Checked, check_shape, check_single, check_workflow, pointer
+from blueengine.graph.request import (
     ChannelAsked,
     EngineAsked,
     PortAsked,

@@ -1,1 +1,0 @@
-"""The rules of sessions: pure; no clock, no client, no event loop."""
