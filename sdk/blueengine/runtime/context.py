@@ -2,6 +2,7 @@
 
 import logging
 import mmap
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,13 +76,16 @@ class Flags:
     """
 
     def __init__(self, fd: int) -> None:
-        """Map the file behind ``fd``, which has ``size(steps)`` bytes."""
+        """Map the file behind ``fd``, made by ``make`` in this process or its parent."""
+        self.fd = fd
         self._bytes = mmap.mmap(fd, 0)
 
-    @staticmethod
-    def size(steps: int) -> int:
-        """Return how many bytes an engine of so many steps needs."""
-        return FLAGS * (1 + steps)
+    @classmethod
+    def make(cls, steps: int) -> "Flags":
+        """Return the flags of an engine of so many steps, none of them raised."""
+        fd = os.memfd_create("blueengine-flags")
+        os.ftruncate(fd, FLAGS * (1 + steps))
+        return cls(fd)
 
     def raise_(self, no: int) -> None:
         """Mark a session as cancelled."""
@@ -106,5 +110,6 @@ class Flags:
         return self._bytes[FLAGS * (1 + step) + no % FLAGS] != 0
 
     def close(self) -> None:
-        """Unmap."""
+        """Let go of them."""
         self._bytes.close()
+        os.close(self.fd)

@@ -7,8 +7,9 @@ import runpy
 import signal
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from blueengine import ids, ledger
@@ -16,8 +17,10 @@ from blueengine.errors import BlueEngineError, DeclarationError
 from blueengine.kit import aio, logs
 from blueengine.kit.redis_link import Link
 from blueengine.ledger.instance import SCRIPTS, InstanceLedger
+from blueengine.runtime.context import Flags
 from blueengine.runtime.declare import BlueEngine
 from blueengine.runtime.host import Gone, Host
+from blueengine.runtime.instance import Instance
 from blueengine.settings.system import SystemSettings
 from blueengine.transport.blobs import BlobFolder
 from blueengine.transport.redis_streams import RedisStreams, StreamReader
@@ -93,29 +96,37 @@ async def _run(engine: BlueEngine, settings: SystemSettings, target: str) -> int
 async def _live(
     engine: BlueEngine, settings: SystemSettings, target: str, stop: asyncio.Event
 ) -> int:
-    instance = os.environ.get("BLUEENGINE_INSTANCE_ID") or ids.instance_id(
+    name = os.environ.get("BLUEENGINE_INSTANCE_ID") or ids.instance_id(
         engine.settings.id, entropy=os.urandom
     )
     try:
-        async with _links(settings) as (shared, commands, inbox):
+        async with AsyncExitStack() as stack:
+            shared, commands, inbox = await stack.enter_async_context(_links(settings))
+            flags = stack.enter_context(closing(Flags.make(len(engine.steps))))
+            folder = stack.enter_context(
+                TemporaryDirectory(prefix=f"blueengine-{name}-", ignore_cleanup_errors=True)
+            )
+            instance = Instance(
+                engine=engine,
+                id=name,
+                link=shared,
+                transport=RedisStreams(shared, inbox, name),
+                ledger=InstanceLedger(shared, name, heartbeat_timeout=settings.heartbeat_timeout),
+                blobs=BlobFolder(Path(settings.blob_dir)) if settings.blob_dir else None,
+                flags=flags,
+                folder=Path(folder),
+            )
             host = Host(
-                engine,
                 instance,
                 target,
-                link=shared,
-                commands=StreamReader(commands, names.commands(instance)),
-                transport=RedisStreams(shared, inbox, instance),
-                ledger=InstanceLedger(
-                    shared, instance, heartbeat_timeout=settings.heartbeat_timeout
-                ),
-                blobs=BlobFolder(Path(settings.blob_dir)) if settings.blob_dir else None,
+                commands=StreamReader(commands, names.commands(name)),
                 heartbeat_seconds=settings.heartbeat_seconds,
             )
             reason, grace = "the engine failed to start", QUIT_SECONDS
             try:
                 if await _warm_up(host, stop):
                     await host.attend()
-                    log.info("engine %s attends as %s", engine.settings.id, instance)
+                    log.info("engine %s attends as %s", engine.settings.id, name)
                     reason = "the engine process failed"
                     reason = await _serve(host, stop)
             except asyncio.CancelledError:

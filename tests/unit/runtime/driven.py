@@ -82,10 +82,8 @@ def driven(
     engine.add_step("step", process_func=process_func, **declared)
     ours, theirs = socket.socketpair()
     ours.settimeout(10)
-    fd = os.memfd_create("flags")
-    os.ftruncate(fd, Flags.size(1))
-    parents, workers = Flags(fd), Flags(fd)
-    os.close(fd)
+    parents = Flags.make(1)
+    workers = Flags(os.dup(parents.fd))
     worker = Worker(engine, engine.steps[0], theirs, workers)
     codes: list[int] = []
     thread = threading.Thread(target=lambda: codes.append(worker.run()))

@@ -1,0 +1,152 @@
+"""How a part ends: decided once, cleaned up by the workers, reported, forgotten."""
+
+import asyncio
+import logging
+import os
+import shutil
+
+from blueengine.runtime import frames
+from blueengine.runtime.instance import Instance
+from blueengine.runtime.part import Part, State
+from blueengine.runtime.sending import Sender
+from blueengine.transport.blobs import node_prefix, session_prefix
+from blueengine.wire.report import Fault, Outcome
+
+log = logging.getLogger(__name__)
+
+
+class Endings:
+    """The ways out of a part."""
+
+    def __init__(self, instance: Instance, sender: Sender) -> None:
+        """End parts of ``instance``, whose readers are told through ``sender``."""
+        self._instance = instance
+        self._sender = sender
+
+    def look_for_end(self, part: Part) -> None:
+        """End a part that has nothing more to do."""
+        if part.open_sources or part.state is not State.RUNNING or part.blocked:
+            return
+        for run, step in zip(part.steps, self._instance.steps, strict=True):
+            if not run.idle:
+                return
+            if leftover := run.join.leftover():
+                counted = ", ".join(f"{count} on {name!r}" for name, count in leftover.items())
+                self.fail(
+                    part,
+                    "no-partner",
+                    f"the inputs of step {step.name!r} ended, but some messages found no partner on"
+                    f" the other required channels: {counted}",
+                )
+                return
+        self.end(part, Outcome.FINISHED, None)
+
+    def fail(
+        self, part: Part, code: str, message: str, trace: str = "", *, again: bool = False
+    ) -> None:
+        """End a part that broke; ``again``: another attempt may help."""
+        if part.live:
+            log.warning("session %s failed here: %s", part.start.session, message)
+            self.end(
+                part, Outcome.FAILED, self._instance.fault(part, code, message, trace), again=again
+            )
+
+    def end(
+        self, part: Part, outcome: Outcome, fault: Fault | None, *, again: bool = False
+    ) -> None:
+        """Decide how the part ends, once; then let the workers clean up, and report."""
+        if not part.live:
+            return
+        part.state = State.ENDING
+        if outcome is Outcome.FINISHED:
+            self._sender.end_channels(part)
+        part.blocked.clear()
+        if any(run.in_flight for run in part.steps):
+            self._instance.flags.raise_(part.no)
+        self._dismiss(part)
+
+        def close() -> None:
+            results = part.take_unsaved()
+            self._instance.report(
+                self._instance.ledger.close(
+                    part.key, outcome, fault, part.tally(), again=again, results=results
+                )
+            )
+
+        # Who reads this part's outputs is waiting for them: they go first, in a write of their own,
+        # for Redis answers nobody before it has done all that one write holds.
+        waited_for = any(output.routes for output in part.channels.values())
+
+        def close_soon() -> None:
+            asyncio.get_running_loop().call_soon(close)
+
+        part.on_ended = close_soon if waited_for else close
+        self.leave_when_idle(part)
+
+    def _dismiss(self, part: Part) -> None:
+        """Tell the workers that the part is over; end those that do not listen."""
+        for run, step in zip(part.steps, self._instance.steps, strict=True):
+            run.queue.clear()
+            if run.held:
+                run.held = False
+                run.worker.let_go(part.no)
+            if step.stop_func is not None:
+                run.worker.ask(part.no, frames.Leave(part.no))
+            else:
+                run.worker.send(frames.Leave(part.no))
+        if _is_owed(part):
+            self._be_patient(part)
+
+    def _be_patient(self, part: Part) -> None:
+        grace = self._instance.engine.settings.stop_grace_seconds
+        handle = asyncio.get_running_loop().call_later(grace, self._end_stubborn, part)
+        part.cancel_kill = handle.cancel
+
+    def _end_stubborn(self, part: Part) -> None:
+        for run in part.steps:
+            if run.worker.at_work_on == part.no:
+                step, session = self._instance.steps[run.index].name, part.start.session
+                log.warning("step %r ignores the stop of %s; its worker is killed", step, session)
+                why = f"was killed, because its code ignored the stop of {session}"
+                self._instance.spawn(run.worker.kill(why), "kill-worker")
+        if _is_owed(part):  # the worker may be at work on another session before it comes to this
+            self._be_patient(part)
+
+    def leave_when_idle(self, part: Part) -> None:
+        """Report and forget a part that ended, once its workers have answered all."""
+        if part.state is State.ENDING and not _is_owed(part):
+            part.on_ended()
+            self.drop(part)
+
+    def drop(self, part: Part) -> None:
+        """Forget a part and remove what was kept for it on disk."""
+        if part.state is State.ENDED:
+            return
+        part.cancel_kill()
+        if part.state is not State.ENDING:  # refused or stale: the workers have not been told
+            self._dismiss(part)
+        part.state = State.ENDED
+        del self._instance.parts[part.no]
+        if self._instance.by_node.get((part.start.session, part.start.node)) is part:
+            del self._instance.by_node[part.start.session, part.start.node]
+        for run in part.steps:
+            run.worker.sessions.discard(part.no)
+        if os.path.exists(part.folder):  # noqa: PTH110 - a third of the cost, for every session
+            shutil.rmtree(part.folder, ignore_errors=True)
+        if self._instance.blobs is not None and part.files_came:
+            self._instance.blobs.remove_below(node_prefix(*part.key))
+        if self._instance.blobs is not None and part.files_went:
+            self._instance.blobs.remove_below(outbox(part))
+        if not self._instance.parts:
+            self._instance.empty.set()
+
+
+def _is_owed(part: Part) -> bool:
+    """Whether some worker has not answered all that it was sent."""
+    return any(run.worker.owes(part.no) for run in part.steps)
+
+
+def outbox(part: Part) -> str:
+    """Return where in the blob store the workers put large payloads of a part."""
+    session, attempt, node = part.key
+    return f"{session_prefix(session)}/{attempt}/+{node}"

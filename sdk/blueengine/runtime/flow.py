@@ -1,0 +1,348 @@
+"""Messages through one part: into calls of its steps, out to its readers and to the store.
+
+Bounded everywhere: a step whose output has no room is held, and what it was not given yet counts
+against the window of whoever sent it.
+"""
+
+import asyncio
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from blueengine.errors import BlueEngineError, MessageLostError
+from blueengine.kit.redis_link import Reply
+from blueengine.runtime import frames
+from blueengine.runtime.ending import Endings
+from blueengine.runtime.instance import Instance
+from blueengine.runtime.part import (
+    NO_MORE,
+    SPANS,
+    WINDOW_BYTES,
+    WINDOW_MESSAGES,
+    Call,
+    Message,
+    Output,
+    Part,
+    State,
+    StepRun,
+    weight,
+)
+from blueengine.runtime.sending import Sender
+from blueengine.runtime.workers import WorkerProcess
+from blueengine.transport.blobs import node_prefix, result_ref
+from blueengine.wire import codec, command
+from blueengine.wire.envelope import Kind, Stored
+from blueengine.wire.plan import CLIENT
+from blueengine.wire.report import Outcome
+from blueengine.wire.spec import FORWARD, STATUS
+
+CREDIT_MESSAGES: Final = WINDOW_MESSAGES // 4
+CREDIT_BYTES: Final = WINDOW_BYTES // 4
+FORWARDED: Final = 64
+"""Calls that may wait for a step before the step that forwards to it must wait."""
+
+
+class Flow:
+    """Moves messages of the parts of one instance."""
+
+    def __init__(self, instance: Instance, sender: Sender, endings: Endings) -> None:
+        """Send through ``sender``; a part that breaks or is done ends by ``endings``."""
+        self._instance = instance
+        self._sender = sender
+        self._endings = endings
+        self._takers: dict[str, list[int]] = {}
+        """Input port -> places of the steps that read it."""
+        for index, step in enumerate(instance.steps):
+            for port in dict.fromkeys(step.input_channels):
+                self._takers.setdefault(port, []).append(index)
+
+    def arrive(  # noqa: PLR0917 - the fields of a message, not packed again for a call
+        self,
+        part: Part,
+        channel: str,
+        sender: str,
+        seq: int,
+        kind: Kind,
+        payload: bytes,
+        meta: bytes,
+        blob: str,
+    ) -> None:
+        """Take a message that came for the part, or drop it when it is a repetition."""
+        try:
+            source = part.accept(channel, sender, seq, kind)
+        except MessageLostError as exc:
+            self._endings.fail(part, exc.code, str(exc))
+            return
+        if source is None or kind is Kind.END:
+            return
+        size = whole = len(payload)
+        file = own_file = ""
+        if blob:
+            try:
+                file, whole = self._instance.find_blob(blob)
+            except (BlueEngineError, OSError) as exc:
+                self._endings.fail(part, "no-blob", str(exc))
+                return
+            size = weight(0, whole)
+            if blob.startswith(node_prefix(*part.key)):
+                own_file = file
+                part.files_came = True
+        part.counts.messages_in += 1
+        part.counts.bytes_in += whole
+        first: Message | None = None
+        for port in part.ports[channel]:
+            item = frames.Item(port, payload, meta, file)
+            message = Message(item, source, channel, sender, size, own_file, 1, first)
+            first = first or message
+            self._offer(part, port, message)
+        if first is not None:
+            self._consumed(part, first)  # it is offered; whoever took it counts for itself
+
+    def _offer(self, part: Part, port: str, message: Message) -> None:
+        for index in self._takers.get(port, ()):
+            self._offer_to(part, part.steps[index], port, message)
+
+    def _offer_to(self, part: Part, run: StepRun, port: str, message: Message) -> None:
+        if part.finishing:
+            return
+        keep = self._instance.steps[run.index].keep_channels
+        (message.first or message).uses += 1  # by what is kept, or by the join and then its call
+        before = None
+        if port in keep:
+            before = run.kept.get(port)
+            run.kept[port] = message
+        for call in run.join.offer(port, message):
+            messages = list(call.values())
+            for name, m in call.items():
+                if name in keep:
+                    (m.first or m).uses += 1
+            size = sum(m.size for m in messages)
+            run.queue.append(Call(messages, size))
+            run.queued_bytes += size
+        if before is not None:
+            self._consumed(part, before)
+        self.feed(part, run)
+
+    def feed(self, part: Part, run: StepRun) -> None:
+        """Send a worker what waits for it, as far as it has room."""
+        worker = run.worker
+        running = part.state is State.RUNNING and not run.held
+        while running and run.queue and worker.has_room:
+            call = run.queue.popleft()
+            run.queued_bytes -= call.size
+            run.in_flight.append(call)
+            items = tuple([message.item for message in call.messages])
+            worker.ask(part.no, frames.Work(part.no, items), call.size)
+        if running and run.queue and not run.hungry:
+            run.hungry = True
+            worker.hungry.append((part, run))
+        if run.index and not part.blocked:
+            before = part.steps[run.index - 1]
+            if before.held and not _is_full(run):
+                self._let_go(part, before)
+
+    def feed_next(self, worker: WorkerProcess) -> None:
+        """Use the room that an answered call made for whoever waits for it longest."""
+        while worker.hungry and worker.has_room:
+            part, run = worker.hungry.popleft()
+            run.hungry = False
+            self.feed(part, run)
+
+    def _hold(self, part: Part, run: StepRun) -> None:
+        """Have a step write nothing more for now; its worker goes on with other sessions."""
+        if not run.held and part.live:
+            run.held = True
+            self._instance.flags.hold(part.no, run.index, True)
+            run.worker.hold(part.no)
+            self.feed_next(run.worker)
+
+    def _let_go(self, part: Part, run: StepRun) -> None:
+        """Have a step go on that was held."""
+        run.held = False
+        self._instance.flags.hold(part.no, run.index, False)
+        run.worker.let_go(part.no)
+        self.feed(part, run)
+
+    def _let_all_go(self, part: Part) -> None:
+        for run, following in zip(part.steps, [*part.steps[1:], None], strict=True):
+            if run.held and not (following and _is_full(following)):
+                self._let_go(part, run)
+
+    def _consumed(self, part: Part, message: Message) -> None:
+        """Note that one use of a message is over; after the last, its sender has the space again.
+
+        Space is given back in portions.
+        """
+        message = message.first or message
+        message.uses -= 1
+        if message.uses:
+            return
+        source = message.source
+        if message.own_file:
+            Path(message.own_file).unlink(missing_ok=True)
+        if source is None or message.sender == CLIENT:
+            return
+        source.consumed_messages += 1
+        source.consumed_bytes += message.size
+        if source.consumed_messages < CREDIT_MESSAGES and source.consumed_bytes < CREDIT_BYTES:
+            return
+        self._sender.give_credit(
+            part, message.channel, message.sender, source.consumed_messages, source.consumed_bytes
+        )
+        source.consumed_messages = source.consumed_bytes = 0
+
+    def on_written(self, worker: WorkerProcess, part: Part, frame: frames.Out | frames.Say) -> None:
+        """Take what a worker wrote."""
+        if isinstance(frame, frames.Out):
+            part.files_went = part.files_went or bool(frame.file)
+            if part.live:
+                self._on_out(worker, part, frame)
+        elif part.live:
+            self._on_say(worker, part, frame)
+
+    def _on_out(self, worker: WorkerProcess, part: Part, frame: frames.Out) -> None:
+        run = part.steps[worker.index]
+        if frame.port == FORWARD:
+            item = frames.Item(FORWARD, frame.payload, frame.meta, frame.file)
+            message = Message(item, None, "", "", frame.size, frame.file, 1)
+            following = part.steps[run.index + 1]
+            self._offer_to(part, following, FORWARD, message)
+            self._consumed(part, message)
+            if _is_full(following):
+                self._hold(part, run)
+            return
+        output = part.outputs.get(frame.port)
+        if output is None:  # linked nowhere
+            if frame.file:
+                Path(frame.file).unlink(missing_ok=True)
+        elif part.blocked or not output.has_room:
+            part.blocked.append(frame)
+            self._hold(part, run)
+        else:
+            self._send(part, output, frame)
+
+    def _send(self, part: Part, output: Output, frame: frames.Out) -> None:
+        part.counts.messages_out += 1
+        part.counts.bytes_out += frame.size
+        self._sender.send(part, output, frame)
+        if output.stored:
+            self._keep(part, output, frame)
+        if frame.file:
+            Path(frame.file).unlink(missing_ok=True)
+
+    def _keep(self, part: Part, output: Output, frame: frames.Out) -> None:
+        """Have a message stored as a result, at the end of this turn of the loop."""
+        session, attempt, node = part.key
+        blob = ""
+        if frame.file:
+            blob = result_ref(session, output.channel, f"{attempt}-{node}-{output.stored_seq}")
+            self._instance.link_blob(frame.file, blob)
+        item = Stored(output.type, frame.payload, frame.meta, blob, frame.size)
+        encoded = codec.encode(item)
+        output.unsaved.append(encoded)
+        output.stored_seq += 1
+        output.saving += 1
+        output.saving_bytes += len(encoded)
+        if not part.unsaved:
+            part.unsaved = True
+            asyncio.get_running_loop().call_soon(self._save, part)
+
+    def _save(self, part: Part) -> None:
+        """Store the results of this turn of the loop; an end in the same turn takes them along."""
+        part.unsaved = False
+        for channel, first, items in part.take_unsaved():
+            future = self._instance.ledger.output(part.key, channel, first, items)
+            self._instance.report(future)
+            future.add_done_callback(partial(self._on_saved, part, channel, items))
+
+    def _on_saved(
+        self, part: Part, channel: str, items: list[bytes], future: "asyncio.Future[Reply]"
+    ) -> None:
+        if not part.live or future.cancelled() or future.exception():
+            return
+        if future.result() == b"gap":
+            self._endings.fail(
+                part, "result-lost", f"results of channel {channel!r} were lost on the way"
+            )
+            return
+        output = part.channels[channel]
+        output.saving -= len(items)
+        output.saving_bytes -= sum(map(len, items))
+        if part.blocked:
+            self._unblock(part)
+
+    def _on_say(self, worker: WorkerProcess, part: Part, frame: frames.Say) -> None:
+        self._instance.report(self._instance.ledger.notice(part.key, frame.kind, frame.body))
+        if STATUS in part.outputs:  # linked to a channel: it is a message there, too
+            body = frame.body
+            self._on_out(worker, part, frames.Out(part.no, STATUS, body, b"", "", len(body)))
+        if frame.kind == "finish":
+            if not part.blocked:
+                self._endings.end(part, Outcome.FINISHED, None)
+                return
+            part.blocked.append(frame)  # what was written before it still goes out
+            part.finishing = True
+            for run in part.steps:
+                run.queue.clear()
+        elif frame.kind == "error":
+            message = msgspec.json.decode(frame.body).get("message")
+            self._endings.fail(part, "engine-error", str(message or "the engine reported an error"))
+
+    def on_credit(self, part: Part, credit: command.Credit) -> None:
+        """Take room that a reader gave back."""
+        output = part.channels.get(credit.channel)
+        if output is None:
+            return
+        for route in output.routes:
+            if route.node != credit.reader:
+                continue
+            if credit.messages == NO_MORE:
+                route.closed = True
+                route.messages = route.size = 0
+            else:  # a credit may come twice, after a broken connection
+                route.messages = max(0, route.messages - credit.messages)
+                route.size = max(0, route.size - credit.size)
+        if part.blocked:
+            self._unblock(part)
+
+    def _unblock(self, part: Part) -> None:
+        """Send what waited for room, as far as there is some now."""
+        while part.blocked and part.live:
+            frame = part.blocked[0]
+            if isinstance(frame, frames.Say):
+                self._endings.end(part, Outcome.FINISHED, None)
+                return
+            output = part.outputs[frame.port]
+            if not output.has_room:
+                return
+            part.blocked.popleft()
+            self._send(part, output, frame)
+        if part.live:
+            self._let_all_go(part)
+            self._endings.look_for_end(part)
+
+    def on_done(self, worker: WorkerProcess, part: Part, frame: frames.Done) -> None:
+        """Take the end of a call."""
+        run = part.steps[worker.index]
+        if not run.in_flight:
+            return
+        call = run.in_flight.popleft()
+        counts = part.counts
+        counts.calls += 1
+        counts.busy += frame.busy
+        if len(counts.spans) < SPANS:
+            counts.spans.append((frame.started, frame.busy))
+        if part.live:
+            for message in call.messages:
+                self._consumed(part, message)
+            if frame.error:
+                self._endings.fail(part, frame.code, frame.error, frame.traceback)
+            else:
+                self._endings.look_for_end(part)
+
+
+def _is_full(run: StepRun) -> bool:
+    """Whether enough waits for a step."""
+    return len(run.queue) >= FORWARDED or run.queued_bytes >= WINDOW_BYTES

@@ -1,0 +1,107 @@
+"""What all sessions of one engine instance share, and how it reports to the platform."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from blueengine.errors import ReadOnlyStoreError, StoreAwayError
+from blueengine.kit import aio
+from blueengine.kit.redis_link import Link, Reply
+from blueengine.ledger.instance import InstanceLedger
+from blueengine.runtime.context import Flags
+from blueengine.runtime.declare import BlueEngine, Step
+from blueengine.runtime.part import Part
+from blueengine.transport.base import Transport
+from blueengine.transport.blobs import BlobError, BlobFolder
+from blueengine.wire.report import Fault
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Instance:
+    """One engine instance. Caller of everything here: its one event loop.
+
+    What is sent to Redis is pipelined in the order of the calls, so a part's outputs always arrive
+    before its end.
+    """
+
+    engine: BlueEngine
+    id: str
+    link: Link
+    transport: Transport
+    ledger: InstanceLedger
+    blobs: BlobFolder | None
+    flags: Flags
+    folder: Path
+    """Holds the temp folders of its sessions."""
+    parts: dict[int, Part] = field(default_factory=dict)
+    by_node: dict[tuple[str, str], Part] = field(default_factory=dict)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    empty: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the last part has gone."""
+    broken: asyncio.Future[None] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    """Fails when a report was lost: what this instance says has a gap then."""
+
+    def __post_init__(self) -> None:
+        """Nobody need ask how it ended."""
+        self.broken.add_done_callback(aio.take_note)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The engine's steps, in order."""
+        return self.engine.steps
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Let work go on beside everything else; it is cancelled at the end of the instance."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def report(self, future: "asyncio.Future[Reply]") -> None:
+        """Let a report go its way.
+
+        When Redis is away for longer than the patience, or full, something was lost that others
+        wait for. This instance cannot make good for it, so it ends, and its sessions with it.
+        """
+        future.add_done_callback(self._on_reported)
+
+    def _on_reported(self, future: "asyncio.Future[Reply]") -> None:
+        if future.cancelled() or not (exc := future.exception()):
+            return
+        log.error("a report was lost: %s", exc)
+        if isinstance(exc, (StoreAwayError, ReadOnlyStoreError)) and not self.broken.done():
+            self.broken.set_exception(exc)
+
+    def fault(self, part: Part, code: str, message: str, trace: str = "") -> Fault:
+        """Return why a part failed here."""
+        return Fault(
+            code=code,
+            message=message,
+            engine=self.engine.settings.id,
+            node=part.start.node,
+            instance=self.id,
+            traceback=trace,
+        )
+
+    def find_blob(self, ref: str) -> tuple[str, int]:
+        """Return path and size of a payload that came by reference.
+
+        Raises:
+            BlobError: It is not there.
+            OSError: It cannot be looked at.
+        """
+        if self.blobs is None:
+            raise BlobError("a payload came by reference, but BLOB_DIR is not set")
+        path = self.blobs.existing(ref)
+        return str(path), path.stat().st_size
+
+    def link_blob(self, file: str, ref: str) -> None:
+        """Give a file of a worker's outbox the further name ``ref``."""
+        if self.blobs is not None:
+            self.blobs.link(str(Path(file).relative_to(self.blobs.root)), ref)

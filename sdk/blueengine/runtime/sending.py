@@ -1,0 +1,79 @@
+"""Messages of a part on their way to their readers, and credits to its writers."""
+
+import asyncio
+
+from blueengine.runtime import frames
+from blueengine.runtime.instance import Instance
+from blueengine.runtime.part import NO_MORE, Output, Part, Route, weight
+from blueengine.transport.blobs import node_prefix
+from blueengine.wire import command, names
+from blueengine.wire.envelope import Header, Kind
+from blueengine.wire.plan import CLIENT
+
+
+class Sender:
+    """Numbers messages and hands them to the transport."""
+
+    def __init__(self, instance: Instance) -> None:
+        """Send for the parts of ``instance``."""
+        self._instance = instance
+
+    def send(self, part: Part, output: Output, frame: frames.Out) -> None:
+        """Send a message to every reader of a channel, at the end of this turn of the loop."""
+        session, attempt, node = part.key
+        size = weight(len(frame.payload), frame.size)
+        for route in output.routes:
+            if route.closed:
+                continue
+            blob = ""
+            if frame.file:
+                # unique among all that is on its way to that node
+                name = f"{node}-{part.counts.messages_out}"
+                blob = f"{node_prefix(session, attempt, route.node)}/{name}"
+                self._instance.link_blob(frame.file, blob)
+            if route.newest is not None:
+                self._send_newest(part, output, route, Kind.DATA)
+            route.newest = (frame.payload, frame.meta, blob)
+            route.messages += 1
+            route.size += size
+        if output.routes and not part.sending:
+            part.sending = True
+            asyncio.get_running_loop().call_soon(self._send_all, part)
+
+    def _send_all(self, part: Part) -> None:
+        """Send what this turn of the loop held back; an end in the same turn went with it."""
+        part.sending = False
+        for output in part.channels.values():
+            for route in output.routes:
+                if route.newest is not None:
+                    self._send_newest(part, output, route, Kind.DATA)
+
+    def _send_newest(self, part: Part, output: Output, route: Route, kind: Kind) -> None:
+        """Send the newest message of a route, or the bare end of the channel when there is none."""
+        payload, meta, blob = route.newest or (b"", b"", "")
+        route.newest = None
+        session, attempt, node = part.key
+        header = Header(
+            session, attempt, route.node, node, output.channel, route.seq, kind, meta, blob
+        )
+        route.seq += 1
+        self._instance.report(self._instance.transport.send(route.instance, header, payload))
+
+    def end_channels(self, part: Part) -> None:
+        """Tell readers that nothing more comes, and writers that nothing more is read."""
+        for output in part.channels.values():
+            for route in output.routes:
+                if not route.closed:
+                    kind = Kind.END if route.newest is None else Kind.LAST
+                    self._send_newest(part, output, route, kind)
+        for (channel, sender), source in part.sources.items():
+            if sender != CLIENT and not source.ended:
+                self.give_credit(part, channel, sender, NO_MORE, 0)
+
+    def give_credit(self, part: Part, channel: str, sender: str, messages: int, size: int) -> None:
+        """Give room back to the sender of a channel."""
+        session, attempt, node = part.key
+        credit = command.Credit(session, attempt, sender, channel, node, messages, size)
+        key = names.commands(part.start.picks[sender])
+        fields = command.credit_fields(credit)
+        self._instance.report(self._instance.link.send("XADD", key, "NOMKSTREAM", "*", *fields))
