@@ -11,7 +11,7 @@ endif
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS := platform,engines,bench,dev
+EXTRAS := platform,engines,video,bench,dev
 TESTS := unit contract integration acceptance architecture chaos
 
 # More for pytest, for example: make test-unit PYTEST_ARGS='-k clock -n 2'

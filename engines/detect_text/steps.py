@@ -36,7 +36,7 @@ def detect(context: Context, inputs: Mapping[str, Any]) -> dict[str, Any]:
     page = image.meta.get("page", count)
     # An image that no PDF engine made may not say how many there are.
     total = image.meta.get("pages", count)
-    pixels = image.array
+    pixels = image.rgb
     height, width = pixels.shape[:2]
     boxes, rows = in_reading_order(detector.find(pixels), width)
     context.progress(count, total, f"page {page} of {total}")

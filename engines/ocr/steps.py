@@ -29,7 +29,7 @@ def recognise(context: Context, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Read one page; nothing is sent for a page in whose middle the session was stopped."""
     recogniser: Recogniser = context.init_data
     image = inputs["Image"]
-    pixels = image.array
+    pixels = image.rgb
     height, width = pixels.shape[:2]
     page = boxes.read(inputs["Boxes"], image.meta, width=width, height=height)
     lines: list[dict[str, Any]] = []

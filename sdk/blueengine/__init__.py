@@ -7,23 +7,42 @@ program which needs none of them (a command, a client) does not pay for them.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from blueengine.errors import BlueEngineError, Fail, Refuse
+from blueengine.errors import BlueEngineError, DataTypeError, Fail, Refuse
 
 if TYPE_CHECKING:
+    from blueengine.datatypes.base import register_type
     from blueengine.datatypes.file import File
     from blueengine.datatypes.image import Image
+    from blueengine.datatypes.video import Frame, Video, VideoWriter
     from blueengine.runtime.context import Context
     from blueengine.runtime.declare import BlueEngine
 
 __version__ = "0.1.0"
 
-__all__ = ["BlueEngine", "BlueEngineError", "Context", "Fail", "File", "Image", "Refuse"]
+__all__ = [
+    "BlueEngine",
+    "BlueEngineError",
+    "Context",
+    "DataTypeError",
+    "Fail",
+    "File",
+    "Frame",
+    "Image",
+    "Refuse",
+    "Video",
+    "VideoWriter",
+    "register_type",
+]
 
 _HOMES: Final = {
     "BlueEngine": "blueengine.runtime.declare",
     "Context": "blueengine.runtime.context",
     "File": "blueengine.datatypes.file",
+    "Frame": "blueengine.datatypes.video",
     "Image": "blueengine.datatypes.image",
+    "Video": "blueengine.datatypes.video",
+    "VideoWriter": "blueengine.datatypes.video",
+    "register_type": "blueengine.datatypes.base",
 }
 
 

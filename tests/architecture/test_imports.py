@@ -14,6 +14,7 @@ CONTRACTS = {c["id"]: c["name"] for c in PROJECT["tool"]["importlinter"]["contra
 # What only extras bring. `import blueengine` must work, and be quick, without any of it.
 OF_EXTRAS = {
     "PIL",
+    "av",
     "celery",
     "cv2",
     "fastapi",

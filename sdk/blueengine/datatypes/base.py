@@ -1,12 +1,12 @@
 """The table of types, and what a type must be able to do.
 
-Custom types are registered with ``register``; both ends of a channel must know them.
+Custom types are registered with ``register_type``; both ends of a channel must know them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from blueengine.datatypes import names
 from blueengine.errors import DataTypeError
@@ -57,24 +57,68 @@ class DataType(Protocol):
         """
 
 
+@runtime_checkable
+class Configurable(Protocol):
+    """A type that can be told more about a channel, in engine.yml under OPTIONS."""
+
+    def configured(self, options: Mapping[str, Any]) -> DataType:
+        """Return the type as a channel with these options uses it.
+
+        Raises:
+            DataTypeError: An option is unknown or wrong.
+        """
+
+
 _types: dict[str, DataType] = {}
 
 
 def register(name: str, data_type: DataType) -> None:
-    """Make a type known under ``name`` (case-insensitive)."""
+    """Make a built-in type known under ``name`` (case-insensitive)."""
     _types[name.lower()] = data_type
 
 
-def get(name: str) -> DataType:
+def register_type(name: str, data_type: DataType) -> None:
+    """Make a custom type known, so that engine.yml and sessions may name it.
+
+    Call it in engine.py, before ``BlueEngine()``: every process of the engine runs that file.
+
+    Args:
+        name: Words with dots between them, like ``acme.PointCloud`` (case-insensitive). The platform
+            itself carries the messages of such a type as bytes.
+        data_type: An object with ``encode`` and ``decode``.
+
+    Raises:
+        DataTypeError: The name has no dot, or the object lacks a method.
+    """
+    if not names.is_custom(name):
+        raise DataTypeError(
+            f"a custom type has a name with a dot, like 'acme.pointcloud', not {name!r}"
+        )
+    for method in ("encode", "decode"):
+        if not callable(getattr(data_type, method, None)):
+            raise DataTypeError(f"type {name!r} has no method {method!r}")
+    register(name, data_type)
+
+
+def get(name: str, options: Mapping[str, Any] | None = None) -> DataType:
     """Return the type of this name.
 
     Raises:
-        DataTypeError: There is none.
+        DataTypeError: There is none, or it does not take these options.
     """
     found = _types.get(name.lower())
+    if found is None and names.is_custom(name):
+        raise DataTypeError(
+            f"nobody registered the type {name!r}; call blueengine.register_type({name!r}, …) before"
+            " BlueEngine()"
+        )
     if found is None:
         raise DataTypeError(f"there is no type {name!r}; known: {', '.join(sorted(names.ALL))}")
-    return found
+    if not options:
+        return found
+    if not isinstance(found, Configurable):
+        raise DataTypeError(f"type {name!r} takes no options")
+    return found.configured(options)
 
 
 NO_META: Final = Meta()

@@ -3,6 +3,8 @@
 numpy, OpenCV and Pillow (``pip install blueengine[image]``) are imported when first used.
 """
 
+import copy
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from blueengine.datatypes import names
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 _RAW: Final = "application/x-raw-image"
 _SUFFIX: Final = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
+_FORMATS: Final = {"raw": "", "png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
 
 class Image:
@@ -63,10 +66,23 @@ class Image:
 
     @property
     def array(self) -> "Array":
-        """Height x width [x channels] array, RGB; decoded at first use."""
+        """Height x width [x channels] array: gray, RGB or RGBA; decoded at first use.
+
+        A photograph is turned the way its EXIF orientation says.
+        """
         if self._array is None:
             self._array = _decode(self._bytes or b"")
         return self._array
+
+    @property
+    def rgb(self) -> "Array":
+        """Height x width x 3 array, whatever the image is: gray is repeated, alpha left out."""
+        array = self.array
+        if array.ndim == 2:
+            import numpy as np
+
+            return np.repeat(array[..., None], 3, axis=2)
+        return array[..., :3]
 
     @property
     def bytes(self) -> bytes:
@@ -75,6 +91,23 @@ class Image:
             self.content_type = self.content_type or "image/png"
             self._bytes = _encode(self.array, self.content_type)
         return self._bytes
+
+    def encoded(self, content_type: str, quality: int = 0) -> "Image":
+        """Return this image with its bytes in a format; itself if it is encoded already.
+
+        Args:
+            content_type: ``image/png``, ``image/jpeg`` or ``image/webp``.
+            quality: 1 to 100, for JPEG and WebP; 0: the library's own choice.
+
+        Raises:
+            DataTypeError: There is no such format.
+        """
+        if self._bytes is not None:
+            return self
+        made = copy.copy(self)
+        made.content_type = content_type
+        made._bytes = _encode(self.array, content_type, quality)  # noqa: SLF001 - of its own class
+        return made
 
 
 def _checked(array: "NDArray[Any]") -> "Array":
@@ -106,38 +139,77 @@ def _decode(data: bytes) -> "Array":
     import cv2
     import numpy as np
 
-    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    # A JPEG has no alpha, but may say which way is up; OpenCV heeds that only when it may convert.
+    is_jpeg = data[:3] == b"\xff\xd8\xff"
+    flag = cv2.IMREAD_ANYCOLOR if is_jpeg else cv2.IMREAD_UNCHANGED
+    found = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     if found is None:
         raise DataTypeError("the image cannot be decoded")
+    if found.dtype == np.uint16:
+        found = (found // 257).astype(np.uint8)
+    if found.ndim == 3:
+        code = cv2.COLOR_BGRA2RGBA if found.shape[2] == 4 else cv2.COLOR_BGR2RGB
+        found = cv2.cvtColor(found, code)
     return np.asarray(found, np.uint8)
 
 
-def _encode(array: "Array", content_type: str) -> bytes:
+def _encode(array: "Array", content_type: str, quality: int = 0) -> bytes:
     import cv2
     import numpy as np
 
     suffix = _SUFFIX.get(content_type)
     if suffix is None:
         raise DataTypeError(f"cannot write {content_type!r}; known: {', '.join(_SUFFIX)}")
+    if array.ndim == 3 and array.shape[2] == 4 and suffix == ".jpg":
+        array = array[..., :3]  # JPEG has no alpha
     if array.ndim == 3:
         code = cv2.COLOR_RGBA2BGRA if array.shape[2] == 4 else cv2.COLOR_RGB2BGR
         array = np.asarray(cv2.cvtColor(array, code), np.uint8)
-    fast = [cv2.IMWRITE_PNG_COMPRESSION, 1] if suffix == ".png" else []
-    done, encoded = cv2.imencode(suffix, array, fast)
+    how: list[int] = []
+    if suffix == ".png":
+        how = [cv2.IMWRITE_PNG_COMPRESSION, 1]  # fast
+    elif quality:
+        kind = cv2.IMWRITE_JPEG_QUALITY if suffix == ".jpg" else cv2.IMWRITE_WEBP_QUALITY
+        how = [kind, quality]
+    done, encoded = cv2.imencode(suffix, array, how)
     if not done:
         raise DataTypeError(f"the image cannot be written as {content_type}")
     return encoded.tobytes()
 
 
 class ImageType:
-    """How images travel: arrays raw between engines, as PNG when a client may fetch them."""
+    """How images travel: arrays raw between engines, as PNG when a client may fetch them.
+
+    Options of a channel: ``FORMAT`` (``raw``, ``png``, ``jpeg``, ``webp``) in which arrays travel,
+    and ``QUALITY`` (1 to 100) of ``jpeg`` and ``webp``.
+    """
+
+    def __init__(self, content_type: str = "", quality: int = 0) -> None:
+        """Send arrays in this format, or raw."""
+        self.content_type = content_type
+        self._quality = quality
+
+    def configured(self, options: Mapping[str, Any]) -> "ImageType":
+        """Return the type for a channel with these options."""
+        if unknown := options.keys() - {"FORMAT", "QUALITY"}:
+            raise DataTypeError(f"{min(unknown)!r} is no option of images; known: FORMAT, QUALITY")
+        form, quality = str(options.get("FORMAT", "raw")).lower(), options.get("QUALITY", 0)
+        if form not in _FORMATS:
+            raise DataTypeError(f"FORMAT {form!r} is none of {', '.join(_FORMATS)}")
+        if "QUALITY" in options:
+            if form not in {"jpeg", "webp"}:
+                raise DataTypeError(f"QUALITY is for jpeg and webp, not for {form}")
+            if not isinstance(quality, int) or not 1 <= quality <= 100:
+                raise DataTypeError(f"QUALITY must be 1 to 100, not {quality!r}")
+        return ImageType(_FORMATS[form], quality)
 
     def encode(self, value: Any, *, stored: bool) -> Encoded:
         """Return the image encoded, or raw with its shape."""
         image = value if isinstance(value, Image) else Image(value)
-        if image._bytes is not None or image.content_type or stored:  # noqa: SLF001 - its own room
-            data = image.bytes
-            return Encoded(data, Meta(content_type=image.content_type, facts=image.meta))
+        form = image.content_type or self.content_type or ("image/png" if stored else "")
+        if form:
+            image = image.encoded(form, self._quality)
+            return Encoded(image.bytes, Meta(content_type=image.content_type, facts=image.meta))
         array = image.array
         meta = Meta(content_type=_RAW, shape=array.shape, dtype=str(array.dtype), facts=image.meta)
         return Encoded(array.tobytes(), meta)

@@ -3,12 +3,13 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
+from blueengine.datatypes import base
 from blueengine.datatypes.names import ALL, JSON, canonical
-from blueengine.errors import SettingsError
+from blueengine.errors import DataTypeError, SettingsError
 from blueengine.settings.system import convert, read_yaml
 from blueengine.wire.spec import CONTROL, STATUS, EngineSpec
 
@@ -17,7 +18,7 @@ _KNOWN: Final = {
         "ID", "NAME", "CONCURRENCY", "DEFAULT_WORKER_COUNT", "MAX_WORKER", "STOP_GRACE_SECONDS",
     },
     "INPUTS": {"NAMES", "TYPES"},
-    "OUTPUTS": {"NAMES", "TYPES"},
+    "OUTPUTS": {"NAMES", "TYPES", "OPTIONS"},
 }  # fmt: skip
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 """What a session's graph may name; ids and names are parts of Redis keys."""
@@ -39,6 +40,8 @@ class EngineSettings:
     """How long code that ignores a stop may go on before its worker process is killed."""
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
+    output_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """How values of an output travel, e.g. ``{"Page": {"FORMAT": "jpeg", "QUALITY": 85}}``."""
 
     @property
     def spec(self) -> EngineSpec:
@@ -96,6 +99,7 @@ class EngineSettings:
             raise SettingsError(
                 f"{source}: MAX_WORKER ({most}) is less than DEFAULT_WORKER_COUNT ({workers})"
             )
+        outputs = _ports(raw, "OUTPUTS", STATUS, source)
         return cls(
             id=str(engine["ID"]),
             name=str(engine.get("NAME") or engine["ID"]),
@@ -104,7 +108,8 @@ class EngineSettings:
             max_worker=most,
             stop_grace_seconds=number("STOP_GRACE_SECONDS", 5.0, float),
             inputs=_ports(raw, "INPUTS", CONTROL, source),
-            outputs=_ports(raw, "OUTPUTS", STATUS, source),
+            outputs=outputs,
+            output_options=_options(raw, outputs, source),
         )
 
 
@@ -135,6 +140,7 @@ def _ports(raw: Mapping[str, Any], section: str, always: str, source: str) -> di
             raise SettingsError(
                 f"{source}: {section}: {kind!r} of channel {name!r} is no type; known: {', '.join(ALL)}"
             )
+        _check_type(known, f"{source}: {section}: channel {name!r}")
         if not _NAME.fullmatch(str(name)):
             raise SettingsError(
                 f"{source}: {section}: channel {name!r} must be 1 to 64 letters, digits, '_', '.' or '-'"
@@ -145,3 +151,25 @@ def _ports(raw: Mapping[str, Any], section: str, always: str, source: str) -> di
     if ports.setdefault(always, JSON) != JSON:
         raise SettingsError(f"{source}: {section}: {always} must be of type {JSON}")
     return ports
+
+
+def _check_type(kind: str, where: str, options: Mapping[str, Any] | None = None) -> None:
+    try:
+        base.get(kind, options)
+    except DataTypeError as exc:
+        raise SettingsError(f"{where}: {exc}") from exc
+
+
+def _options(
+    raw: Mapping[str, Any], outputs: Mapping[str, str], source: str
+) -> dict[str, dict[str, Any]]:
+    given = (raw.get("OUTPUTS") or {}).get("OPTIONS") or {}
+    if not isinstance(given, dict) or not all(isinstance(each, dict) for each in given.values()):
+        raise SettingsError(
+            f"{source}: OUTPUTS.OPTIONS must hold names and values for each channel"
+        )
+    for name, options in given.items():
+        if name not in outputs:
+            raise SettingsError(f"{source}: OUTPUTS.OPTIONS: there is no output {name!r}")
+        _check_type(outputs[name], f"{source}: OUTPUTS.OPTIONS: channel {name!r}", options)
+    return {str(name): dict(options) for name, options in given.items()}

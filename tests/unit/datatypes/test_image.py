@@ -50,8 +50,8 @@ def test_an_array_is_png_where_a_client_may_fetch_it() -> None:
 def test_stored_gray_and_alpha_keep_their_form_in_the_bytes(array: Any) -> None:
     back = there_and_back("Image", array, stored=True)
     assert np.array_equal(np.asarray(PIL.Image.open(io.BytesIO(back.bytes))), array)
-    # decoded here, encoded bytes are always RGB
-    assert back.array.shape == (4, 6, 3)
+    assert np.array_equal(back.array, array)
+    assert back.rgb.shape == (4, 6, 3)
 
 
 def test_encoded_bytes_come_back_untouched() -> None:
@@ -59,6 +59,74 @@ def test_encoded_bytes_come_back_untouched() -> None:
     back = there_and_back("Image", data)
     assert (back.bytes, back.content_type) == (data, "image/png")
     assert np.array_equal(back.array, RED)
+
+
+@pytest.mark.parametrize(
+    ("mode", "shape"),
+    [("1", (4, 6)), ("L", (4, 6)), ("LA", (4, 6, 4)), ("P", (4, 6, 4)), ("RGBA", (4, 6, 4))],
+)
+def test_a_png_is_decoded_to_what_it_holds(mode: str, shape: tuple[int, ...]) -> None:
+    out = io.BytesIO()
+    PIL.Image.fromarray(CLEAR).convert(mode).save(out, "png")
+    assert Image(out.getvalue()).array.shape == shape
+
+
+def test_a_deep_png_is_brought_to_8_bits() -> None:
+    out = io.BytesIO()
+    PIL.Image.fromarray(GRAY.astype(np.uint16) * 257).save(out, "png")
+    assert np.array_equal(Image(out.getvalue()).array, GRAY)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_photograph_is_turned_as_its_exif_says(mode: str) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright
+    out = io.BytesIO()
+    PIL.Image.fromarray(RED).convert(mode).save(out, "jpeg", exif=exif)
+    assert Image(out.getvalue()).array.shape[:2] == (6, 4)
+
+
+def test_a_jpeg_of_an_image_with_alpha_leaves_the_alpha_out() -> None:
+    back = there_and_back("Image", Image(CLEAR, content_type="image/jpeg"))
+    assert back.array.shape == (4, 6, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "content_type"),
+    [
+        ({"FORMAT": "raw"}, "application/x-raw-image"),
+        ({"FORMAT": "JPEG", "QUALITY": 40}, "image/jpeg"),
+        ({"FORMAT": "webp"}, "image/webp"),
+        ({"FORMAT": "png"}, "image/png"),
+    ],
+)
+def test_a_channel_may_say_how_arrays_travel(options: dict[str, Any], content_type: str) -> None:
+    meta = base.get("Image", options).encode(RED, stored=False).meta
+    assert meta is not None
+    assert meta.content_type == content_type
+
+
+def test_quality_makes_a_jpeg_smaller() -> None:
+    noise = np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)
+    sizes = [
+        len(base.get("Image", {"FORMAT": "jpeg", "QUALITY": q}).encode(noise, stored=False).payload)
+        for q in (20, 95)
+    ]
+    assert sizes[0] < sizes[1] / 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"FORMAT": "tiff"}, "'tiff' is none of raw, png, jpeg, webp"),
+        ({"QUALITY": 50}, "QUALITY is for jpeg and webp"),
+        ({"FORMAT": "jpeg", "QUALITY": 101}, "QUALITY must be 1 to 100"),
+        ({"FORMT": "jpeg"}, "'FORMT' is no option of images"),
+    ],
+)
+def test_a_wrong_option_is_named(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(DataTypeError, match=words):
+        base.get("Image", options)
 
 
 @pytest.mark.parametrize("kind", ["image/jpeg", "image/webp", "image/png"])
