@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from blueengine.kit.redis_link import Arg, Link, Reply
+from blueengine.wire import names
 from blueengine.wire.report import Fault, Outcome, Tally
 from blueengine.wire.spec import EngineSpec
 
@@ -61,6 +62,12 @@ class InstanceLedger:
     def leave(self, reason: str) -> "asyncio.Future[Reply]":
         """Withdraw the attendance and everything kept for the instance."""
         return self._link.run("leave", self._instance, reason)
+
+    async def holds(self, part: Part) -> bool:
+        """Whether the instance has the slot of this part."""
+        session, attempt, node = part
+        member = f"{session} {attempt} {node}"
+        return bool(await self._link.send("SISMEMBER", names.held(self._instance), member))
 
     def ready(self, part: Part) -> "asyncio.Future[Reply]":
         """Accept a session; answers ``b"go"``, ``b"wait"`` or ``b"stale"``."""

@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 REFUSALS: Final = 3
 """After so many refusals a session fails."""
 EARLY_SECONDS: Final = 2.0
-"""How long a message waits for the Start of its session. Start was written before it."""
+"""After this time one asks whether the Start that a message waits for will come."""
 
 
 class Gone(Exception):  # noqa: N818 - not an error of this process: the platform gave it up
@@ -311,18 +311,41 @@ class Host:
 
     def _keep_early(self, header: Header, payload: bytes) -> None:
         """Keep a message for a while: its Start may be on its way on the other stream."""
-        waiting = self._early.setdefault((header.session, header.node), [])
+        key = (header.session, header.node)
+        waiting = self._early.setdefault(key, [])
         waiting.append((header, payload))
         if len(waiting) == 1:
-            loop = asyncio.get_running_loop()
-            loop.call_later(EARLY_SECONDS, self._drop_early, header, waiting)
+            self._sift_later(key, waiting)
 
-    def _drop_early(self, first: Header, waiting: list[tuple[Header, bytes]]) -> None:
-        key = (first.session, first.node)
-        if self._early.get(key) is waiting:  # else its Start came
+    def _sift_later(self, key: tuple[str, str], waiting: list[tuple[Header, bytes]]) -> None:
+        def sift() -> None:
+            if self._early.get(key) is waiting:  # else its Start came
+                self._instance.spawn(self._sift_early(key, waiting), "early")
+
+        asyncio.get_running_loop().call_later(EARLY_SECONDS, sift)
+
+    async def _sift_early(self, key: tuple[str, str], waiting: list[tuple[Header, bytes]]) -> None:
+        """Drop early messages of attempts that this instance has no slot of.
+
+        A Start may be late by any time (the stream of commands has a connection of its own), but
+        the slot was taken before any message was written.
+        """
+        held = set()
+        for attempt in {header.attempt for header, _ in waiting}:
+            with contextlib.suppress(StoreAwayError):
+                if not await self._instance.ledger.holds((key[0], attempt, key[1])):
+                    continue
+            held.add(attempt)
+        if self._early.get(key) is not waiting:
+            return
+        over = [header for header, _ in waiting if header.attempt not in held]
+        waiting[:] = [entry for entry in waiting if entry[0].attempt in held]
+        if waiting:
+            self._sift_later(key, waiting)
+        else:
             del self._early[key]
-            for header, _ in waiting:
-                self._discard(header)
+        for header in over:
+            self._discard(header)
 
     def _discard(self, header: Header) -> None:
         """Let go of a message of a part that is over."""

@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from blueengine import ids, ledger
@@ -21,6 +20,7 @@ from blueengine.runtime.context import Flags
 from blueengine.runtime.declare import BlueEngine
 from blueengine.runtime.host import Gone, Host
 from blueengine.runtime.instance import Instance
+from blueengine.runtime.scratch import scratch_folder
 from blueengine.settings.system import SystemSettings
 from blueengine.transport.blobs import BlobFolder
 from blueengine.transport.redis_streams import RedisStreams, StreamReader
@@ -103,9 +103,7 @@ async def _live(
         async with AsyncExitStack() as stack:
             shared, commands, inbox = await stack.enter_async_context(_links(settings))
             flags = stack.enter_context(closing(Flags.make(len(engine.steps))))
-            folder = stack.enter_context(
-                TemporaryDirectory(prefix=f"blueengine-{name}-", ignore_cleanup_errors=True)
-            )
+            folder = stack.enter_context(scratch_folder(name))
             instance = Instance(
                 engine=engine,
                 id=name,
@@ -114,7 +112,7 @@ async def _live(
                 ledger=InstanceLedger(shared, name, heartbeat_timeout=settings.heartbeat_timeout),
                 blobs=BlobFolder(Path(settings.blob_dir)) if settings.blob_dir else None,
                 flags=flags,
-                folder=Path(folder),
+                folder=folder,
             )
             host = Host(
                 instance,

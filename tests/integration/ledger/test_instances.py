@@ -83,6 +83,16 @@ async def test_nobody_is_given_up_for_a_time_when_nobody_watched(world: World) -
     assert await world.die(dead) == [dead]
 
 
+async def test_after_a_gap_everybody_has_a_whole_timeout_to_come_back(world: World) -> None:
+    """Redis was away for nearly the timeout: a deadline that is close must not count, either."""
+    name = await world.attend()
+    soon = await world.store.now_us() + 1_000_000
+    await world.link.send("ZADD", names.DEADLINES, soon, name)
+    before = await world.store.now_us()
+    assert await world.store.reap(heartbeat_timeout=LONG) == []
+    assert (await world.view()).deadlines[name] >= before + LONG * 1e6
+
+
 async def test_a_dead_instance_fails_its_sessions_and_no_others(world: World) -> None:
     dead = await world.attend("a", 2)
     lost = [await world.submit("a") for _ in range(2)]

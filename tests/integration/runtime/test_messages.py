@@ -99,6 +99,24 @@ async def test_late_messages_of_a_session_that_is_over_leave_nothing(platform: P
     assert await platform.results(writer.session) == ["in time"]
 
 
+async def test_a_message_waits_for_its_start_as_long_as_it_must(platform: Platform) -> None:
+    """The stream of commands has a connection of its own, which may be cut off while this is not."""
+    plan = a_chain("deeds", "echo")
+    writer = Writer(platform, plan.session)
+    held = names.held(platform.site.engines[1].instance)
+    await platform.link.send("SADD", held, f"{plan.session} 1 n2")
+    await writer.write(0, "early")
+    await writer.write(0, "never", attempt=7)
+
+    async def asked() -> bool:
+        return b"cmdstat_sismember" in await platform.link.send("INFO", "commandstats")
+
+    await until(asked, 20, what="the engine asks whether a Start will come")
+    await platform.submit(plan, {"do": "wait"})
+    assert await writer.got(1) == ["early"]
+    await writer.stop()
+
+
 async def test_a_gap_fails_the_session(platform: Platform) -> None:
     writer = await a_writer(platform)
     await writer.write(0, "first")

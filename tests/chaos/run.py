@@ -1,0 +1,198 @@
+"""One run: load and faults for a while, then peace, then the oracle."""
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from apps.sessions.store import SessionStore
+from blueengine import ledger
+from blueengine.kit.redis_address import RedisAddress
+from blueengine.kit.redis_link import Link
+from blueengine.transport.blobs import BlobFolder
+from blueengine.wire import names
+from tests.chaos.drive import Clients, Sent
+from tests.chaos.faults import Fault
+from tests.chaos.sessions import Results, complaint
+from tests.chaos.town import Town, a_town
+from tests.kit.oracle import leftovers
+from tests.kit.wait import until
+
+CALM_SECONDS: Final = 120.0
+"""How long sessions may take to end after the last fault."""
+
+
+@dataclass
+class Report:
+    """What a run has shown."""
+
+    seed: int
+    seconds: float = 0.0
+    faults: dict[str, int] = field(default_factory=dict)
+    sessions: dict[str, int] = field(default_factory=dict)
+    """``kind status`` -> how many."""
+    answers: dict[int, int] = field(default_factory=dict)
+    longest: float = 0.0
+    """Seconds from submit to the end of the slowest session."""
+    attempts: int = 0
+    """Of all sessions."""
+    findings: list[str] = field(default_factory=list)
+
+
+async def run(
+    folder: Path,
+    faults: Sequence[Fault],
+    *,
+    seed: int,
+    seconds: float,
+    clients: int,
+    heartbeat_timeout: float,
+    say: Callable[[str], None] = lambda _text: None,
+) -> Report:
+    """Run the platform in ``folder`` under load and faults; what was found."""
+    report = Report(seed)
+    began = time.monotonic()
+    async with a_town(folder, heartbeat_timeout=heartbeat_timeout) as town:
+        town.say = say
+        drive = Clients(town.urls, seed, count=clients)
+        driving = asyncio.create_task(drive.run(), name="clients")
+        try:
+            await _let_it_rain(town, faults, seconds)
+            drive.stop()
+            await town.heal()
+            await town.attending()
+            say(f"{seconds:7.2f} peace; {len(drive.open)} sessions are open")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(driving), CALM_SECONDS)
+        finally:
+            driving.cancel()
+            await asyncio.wait([driving])
+        async with _a_link(town) as link:
+            await _judge(report, town, drive, link)
+            if not report.findings:
+                await _forgotten(report, town, link)
+        report.faults = dict(sorted(town.counts.items()))
+        report.answers = dict(sorted(drive.answers.items()))
+    report.findings += [*town.findings, *drive.findings]
+    report.seconds = time.monotonic() - began
+    return report
+
+
+async def _let_it_rain(town: Town, faults: Sequence[Fault], seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    for fault in faults:
+        await asyncio.sleep(start + fault.at - loop.time())
+        town.hit(fault)
+    await asyncio.sleep(start + seconds - loop.time())
+
+
+@contextlib.asynccontextmanager
+async def _a_link(town: Town) -> Any:
+    link = Link(RedisAddress.from_url(town.redis.url), scripts=ledger.load(), patience=20)
+    await link.open()
+    try:
+        yield link
+    finally:
+        await link.close()
+
+
+async def _judge(report: Report, town: Town, drive: Clients, link: Link) -> None:
+    store, blobs = SessionStore(link), BlobFolder(town.blobs)
+    counts: Counter[str] = Counter()
+    known = {one.session for one in drive.sent}
+    for one in drive.sent:
+        if not one.session:
+            report.findings.append(f"{one.key} was never acknowledged")
+            continue
+        record = await store.read(one.session)
+        if record is None:
+            report.findings.append(
+                f"{one.session} ({one.wanted.kind}) was acknowledged and is gone"
+            )
+            continue
+        counts[f"{one.wanted.kind} {record.status}"] += 1
+        report.attempts += record.attempt
+        report.longest = max(report.longest, one.ended - one.submitted)
+        results = await _results(store, blobs, one)
+        why = complaint(one.wanted, record, results, hurt=frozenset(town.hurt))
+        if not why and one.status != record.status:
+            why = f"is {record.status}; the client was told {one.statuses}"
+        if why:
+            told = await _story(store, link, town, one.session)
+            report.findings.append(f"{one.session} ({one.wanted.kind}) {why}\n{told}")
+    report.sessions = dict(sorted(counts.items()))
+    # a submit whose answer was lost is found by its key: no session is there twice
+    stored = {word.decode() for word in await link.send("ZRANGE", names.SESSIONS, 0, -1)}
+    report.findings += [f"{session} is there, and nobody sent it" for session in stored - known]
+    left: list[str] = []
+
+    async def tidy() -> bool:
+        attending = [engine.instance for engine in town.engines]
+        left[:] = await leftovers(link, attending=attending)
+        return not left
+
+    with contextlib.suppress(TimeoutError):
+        await until(tidy, 30)
+    report.findings += left
+
+
+async def _results(store: SessionStore, blobs: BlobFolder, one: Sent) -> Results:
+    results: Results = {}
+    for channel in one.wanted.results:
+        items = await store.results(one.session, channel, after=0, limit=1_000_000)
+        results[channel] = values = []
+        for item in items:
+            if item.blob or item.type != "JSON":
+                data = blobs.existing(item.blob).read_bytes() if item.blob else item.payload
+                values.append(hashlib.sha256(data).hexdigest())
+            else:
+                values.append(orjson.loads(item.payload))
+    return results
+
+
+async def _story(store: SessionStore, link: Link, town: Town, session: str) -> str:
+    """Return what is known of a session: its history, its record, and what engines logged of it."""
+    lines = [
+        f"  {entry.at} attempt {entry.attempt} {entry.fields}"
+        for entry in (await store.history(session))[-40:]
+    ]
+    fields = await link.send("HGETALL", names.session(session))
+    pairs = zip(fields[::2], fields[1::2], strict=True)
+    lines += [f"  {n.decode()}: {v[:300]!r}" for n, v in pairs if n not in {b"plan", b"input"}]
+    for engine in [*town.ended, *town.engines]:
+        mentions = [line for line in engine.output().splitlines() if session in line]
+        lines += [f"  {engine.instance}: {line}" for line in mentions[-10:]]
+    return "\n".join(lines)
+
+
+async def _forgotten(report: Report, town: Town, link: Link) -> None:
+    """Let every session expire: nothing of it may stay."""
+    ids = await link.send("ZRANGE", names.EXPIRY, 0, -1)
+    for session in ids:
+        await link.send("ZADD", names.EXPIRY, "XX", 0, session)
+    await until(lambda: _is_empty(link), 60, what="management forgets every session")
+    allowed = {names.ORDER, names.SPECS, names.ENGINES, names.DEADLINES, names.WAKE, "be:watch"}
+    for engine in town.engines:
+        kinds = (names.instance, names.commands, names.inbox)
+        allowed |= {kind(engine.instance) for kind in kinds}
+        allowed |= {kind(engine.id) for kind in (names.engine, names.instances, names.free)}
+    keys = {key.decode() for key in await link.send("KEYS", "*")}
+    # Idempotency-Keys are kept for a day, on purpose
+    left = {key for key in keys - allowed if not key.startswith("be:idem:")}
+    report.findings += [f"key {key} is left of forgotten sessions" for key in sorted(left)]
+    files = [str(p.relative_to(town.blobs)) for p in town.blobs.rglob("*") if p.is_file()]
+    folders = [str(p.relative_to(town.blobs)) for p in town.blobs.glob("sessions/*")]
+    report.findings += [f"blob {name} is left of forgotten sessions" for name in files + folders]
+
+
+async def _is_empty(link: Link) -> bool:
+    count: int = await link.send("ZCARD", names.SESSIONS)
+    return count == 0
