@@ -11,12 +11,14 @@ from typing import Final
 
 import msgspec
 
+from apps.sessions import outbox
 from blueengine.kit.redis_link import Arg, Link
 from blueengine.wire import codec, names
 from blueengine.wire.envelope import Stored
 from blueengine.wire.plan import Plan, StartData
 from blueengine.wire.report import Fault, Tally
 from blueengine.wire.spec import EngineSpec
+from blueengine.wire.webhook import Webhook
 
 SCRIPTS: Final = (
     "submit", "match", "stop", "watch", "reap", "due", "forget", "drain",
@@ -47,6 +49,7 @@ class NewSession:
     labels: Mapping[str, str] = field(default_factory=dict)
     idempotency_key: str = ""
     body_hash: str = ""
+    webhooks: Sequence[Webhook] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +105,8 @@ class SessionRecord:
     parked: str
     """The engine in whose queue it waits while pending."""
     parts: tuple[SubSession, ...]
+    webhooks: int
+    """How many it has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +210,7 @@ class SessionStore:
             msgspec.json.encode(dict(new.labels)),
             new.idempotency_key,
             new.body_hash,
+            *outbox.described(new.webhooks),
             *stored,
         )
         word = reply[0].decode()
@@ -558,4 +564,5 @@ def _record(session: str, raw: dict[bytes, bytes]) -> SessionRecord:
         ended=number("ended"),
         parked=text("parked"),
         parts=parts,
+        webhooks=len(msgspec.json.decode(raw.get(b"hooks") or b"[]")),
     )

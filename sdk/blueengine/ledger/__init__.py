@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Final
 
 from blueengine.kit.redis_link import Script
@@ -76,6 +77,19 @@ def render(text: str) -> str:
     return "\n".join([*tables, _NAME.sub(_spell, text)])
 
 
+def _gather(
+    library: Traversable, pattern: re.Pattern[str], body: str, found: dict[str, str]
+) -> dict[str, str]:
+    """Add the parts that ``body`` includes to ``found``, each behind those it includes itself."""
+    names = pattern.search(body)
+    for name in names[1].split() if names else ():
+        if name not in found:
+            text = (library / f"{name}.lua").read_text()
+            _gather(library, _INCLUDE, text, found)
+            found[name] = text
+    return found
+
+
 @cache
 def load(*wanted: str) -> Mapping[str, Script]:
     """Return the scripts of these names (all when none is given), ready to be sent to Redis."""
@@ -83,9 +97,7 @@ def load(*wanted: str) -> Mapping[str, Script]:
     available = sorted(item.name[:-4] for item in folder.iterdir() if item.name.endswith(".lua"))
 
     def parts(pattern: re.Pattern[str], body: str) -> str:
-        found = pattern.search(body)
-        names = found[1].split() if found else ()
-        return "\n".join((folder / "lib" / f"{name}.lua").read_text() for name in names)
+        return "\n".join(_gather(folder / "lib", pattern, body, {}).values())
 
     scripts = {}
     for name in wanted or available:

@@ -83,9 +83,12 @@ class InstanceLedger:
         """Store messages of a channel; ``first`` is the sequence number of the first item."""
         return self._link.run("output", *part, channel, first, *items)
 
-    def notice(self, part: Part, kind: str, body: bytes) -> "asyncio.Future[Reply]":
-        """Put a status message (a JSON object) into the session's history."""
-        return self._link.run("notice", *part, kind, body)
+    def notice(self, part: Part, number: int, kind: str, body: bytes) -> "asyncio.Future[Reply]":
+        """Put a status message (a JSON object) into the session's history.
+
+        ``number`` counts those of the part from 0, so that none is told twice.
+        """
+        return self._link.run("notice", *part, kind, body, number)
 
     def close(
         self,

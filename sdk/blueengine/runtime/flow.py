@@ -274,7 +274,9 @@ class Flow:
             self._unblock(part)
 
     def _on_say(self, worker: WorkerProcess, part: Part, frame: frames.Say) -> None:
-        self._instance.report(self._instance.ledger.notice(part.key, frame.kind, frame.body))
+        notice = self._instance.ledger.notice(part.key, part.notices, frame.kind, frame.body)
+        self._instance.report(notice)
+        part.notices += 1
         if STATUS in part.outputs:  # linked to a channel: it is a message there, too
             body = frame.body
             self._on_out(worker, part, frames.Out(part.no, STATUS, body, b"", "", len(body)))

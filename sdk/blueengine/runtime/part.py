@@ -200,6 +200,8 @@ class Part:
         """Whether messages are held back to the end of this turn of the loop."""
         self.unsaved = False
         """Whether results wait to be reported at the end of this turn of the loop."""
+        self.notices = 0
+        """Status messages said so far."""
         self.files_came = False
         self.files_went = False
         """Whether there is something of this part in the blob store."""

@@ -37,6 +37,17 @@ TEMPLATES: Final[dict[str, str]] = {
     "commands": "be:i:{}:cmd",  # stream  Start, Go, Stop, Credit; as the instance
     "inbox": "be:i:{}:in",  # stream  data messages (Redis transport); as the instance
     "deadlines": "be:deadlines",  # zset    instance -> when its heartbeat is overdue, microseconds
+    # webhooks: a queue is "<session>~<number>", a receiver "host:port" ----------------------------
+    "hook": "be:hook:s:{}",  # hash    a queue's webhook (secret headers and all) and counts; as the session
+    "hook_queue": "be:hook:q:{}",  # list    events that wait, oldest first; until they are told
+    "hook_due": "be:hook:due:{}",  # zset    queues of one receiver -> next try, microseconds
+    "hook_receivers": "be:hook:receivers",  # zset    receiver -> its earliest next try, microseconds
+    "hook_delivery": "be:hook:d:{}",  # hash    what became of an event that was tried; days
+    "hook_tries": "be:hook:d:{}:tries",  # list    its last tries (JSON); as the delivery
+    "hook_index": "be:hook:by:{}:{}",  # zset    tenant, state: delivery -> last change, microseconds
+    "hook_totals": "be:hook:totals",  # hash    outcome -> tries so far
+    "hook_secrets": "be:hook:secrets:{}",  # list    "<secret> <created> <valid until or 0>" of a tenant
+    "hook_wake": "be:hook:wake",  # pub/sub an event waits that is due now
     # waking others -------------------------------------------------------------------------------
     "wake": "be:wake",  # stream  "engine" that has both capacity and waiting sessions
     "poke": "be:poke:{}",  # pub/sub one per gateway process: session ids with news
@@ -61,6 +72,13 @@ held: Final = TEMPLATES["held"].format
 commands: Final = TEMPLATES["commands"].format
 inbox: Final = TEMPLATES["inbox"].format
 poke: Final = TEMPLATES["poke"].format
+hook: Final = TEMPLATES["hook"].format
+hook_queue: Final = TEMPLATES["hook_queue"].format
+hook_due: Final = TEMPLATES["hook_due"].format
+hook_delivery: Final = TEMPLATES["hook_delivery"].format
+hook_tries: Final = TEMPLATES["hook_tries"].format
+hook_index: Final = TEMPLATES["hook_index"].format
+hook_secrets: Final = TEMPLATES["hook_secrets"].format
 
 SESSIONS: Final = TEMPLATES["sessions"]
 ORDER: Final = TEMPLATES["order"]
@@ -71,6 +89,9 @@ SPECS: Final = TEMPLATES["specs"]
 DEADLINES: Final = TEMPLATES["deadlines"]
 WAKE: Final = TEMPLATES["wake"]
 SCALE: Final = TEMPLATES["scale"]
+HOOK_RECEIVERS: Final = TEMPLATES["hook_receivers"]
+HOOK_TOTALS: Final = TEMPLATES["hook_totals"]
+HOOK_WAKE: Final = TEMPLATES["hook_wake"]
 
 WAKE_GROUP: Final = "management"
 """Consumer group on the wake stream: one management replica takes each wake-up."""

@@ -5,6 +5,7 @@ seventh instance, modulo"). So any sequence of steps is a valid walk, and a fail
 down.
 """
 
+import itertools
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
@@ -51,6 +52,8 @@ class Walk:
         self.made = 0
         self.told: list[str] = []
         self.counts: dict[str, int] = {}
+        self.said = itertools.count()
+        """Status messages so far: each is a new one."""
 
     async def run(self, steps: Iterable[Step], *, to_the_end: bool = True) -> None:
         """Take the steps; then let everything end and be forgotten."""
@@ -193,7 +196,7 @@ class Walk:
     async def notice(self, a: int, b: int, c: int, d: int) -> None:
         if part := self.part(a, b, {"processing"}):
             name, slot = part
-            answer = await self.instance(name).notice(slot, "progress", b"{}")
+            answer = await self.instance(name).notice(slot, next(self.said), "progress", b"{}")
             s = self.model.sessions.get(slot[0])
             live = s is not None and not s.ended and s.attempt == slot[1]
             self.same("notice", answer.decode(), "ok" if live else "stale")

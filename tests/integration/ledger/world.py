@@ -38,6 +38,7 @@ class World:
         self.link = link
         self.store = SessionStore(link)
         self._numbers = itertools.count(1)
+        self._said = itertools.count()
 
     # -- instances --------------------------------------------------------------------------------
 
@@ -64,8 +65,11 @@ class World:
         items = [codec.encode(a_result(payload)) for payload in payloads]
         return _text(await self.instance(part.instance).output(part.key, channel, first, items))
 
-    async def notice(self, part: Part, kind: str, body: bytes = b"{}") -> str:
-        return _text(await self.instance(part.instance).notice(part.key, kind, body))
+    async def notice(
+        self, part: Part, kind: str, body: bytes = b"{}", *, number: int | None = None
+    ) -> str:
+        number = next(self._said) if number is None else number
+        return _text(await self.instance(part.instance).notice(part.key, number, kind, body))
 
     async def finish(self, part: Part, **changes: Any) -> str:
         return await self.close(part, Outcome.FINISHED, **changes)

@@ -78,6 +78,7 @@ class FakePart:
         )
         self._ledger = ledger
         self._sent: dict[str, int] = {}
+        self._said = 0
 
     async def output(self, channel: str, *items: Stored) -> None:
         first = self._sent.get(channel, 0)
@@ -95,7 +96,8 @@ class FakePart:
         await self.output(channel, *[Stored("JSON", raw, size=len(raw)) for raw in raws])
 
     async def notice(self, kind: str, body: bytes) -> None:
-        assert await self._ledger.notice(self.key, kind, body) == b"ok"
+        assert await self._ledger.notice(self.key, self._said, kind, body) == b"ok"
+        self._said += 1
 
     async def finish(self) -> None:
         tally = Tally(messages_in=1, bytes_in=7, messages_out=1, bytes_out=9, calls=1, busy=1500)

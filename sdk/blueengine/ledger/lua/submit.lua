@@ -4,7 +4,8 @@
 --       7 start data  8 stored channels "x,y"  9 specs version it was checked against, or -1
 --       10 gateway to poke at the end, or ""  11 start timeout  12 time limit or 0  13 ttl
 --       14 stop grace (all microseconds)  15 max attempts  16 labels (JSON)
---       17 Idempotency-Key record or ""  18 hash of the body  then stored start data: channel, item, …
+--       17 Idempotency-Key record or ""  18 hash of the body  19 its webhooks (lib/outbox.lua) or ""
+--       then the webhooks themselves, then stored start data: channel, item, …
 -- answer: {"created"|"exists", session, status, sessions before it or -1, pending, queuing}
 --         (the three numbers are counted only for a session that waits)
 --       | {"specs"} | {"conflict"}
@@ -42,8 +43,13 @@ S.dirty = {'at', 1, 'kind', ARGV[2], 'rank', ARGV[3], 'plan', ARGV[4], 'nodes', 
 for _, n in ipairs(nodes(S)) do
   redis.call('SADD', K.demand(n.engine), demand_member(S, n.name))
 end
-local kept_items, text = {}, {}
-for i = 19, #ARGV, 2 do kept_items[ARGV[i]] = redis.call('RPUSH', K.results(sid, ARGV[i]), ARGV[i + 1]) end
+local kept_items, text, rest = {}, {}, 20
+if ARGV[19] ~= '' then
+  S.hooks = ARGV[19]
+  put(S, 'hooks', S.hooks)
+  rest = enlist(S, rest)
+end
+for i = rest, #ARGV, 2 do kept_items[ARGV[i]] = redis.call('RPUSH', K.results(sid, ARGV[i]), ARGV[i + 1]) end
 for channel, count in pairs(kept_items) do text[#text + 1] = channel .. '=' .. count end
 if #text > 0 then put(S, 'kept', table.concat(text, ',')) end
 redis.call('ZADD', K.sessions(), num(t), sid)

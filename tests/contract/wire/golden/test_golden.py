@@ -16,11 +16,14 @@ from blueengine.wire.envelope import Header, Meta, Stored
 from blueengine.wire.plan import Plan, StartData
 from blueengine.wire.report import Fault, Tally
 from blueengine.wire.spec import EngineSpec
+from blueengine.wire.webhook import Event, Webhook
 
 FILES: Final = sorted(Path(__file__).parent.glob("*.json"))
 
-PACKED: Final = {model.__name__: model for model in (Plan, StartData, Header, Meta, Stored)}
-JSON: Final = {model.__name__: model for model in (EngineSpec, Fault, Tally)}
+PACKED: Final = {
+    model.__name__: model for model in (Plan, StartData, Header, Meta, Stored, Webhook)
+}
+JSON: Final = {model.__name__: model for model in (EngineSpec, Event, Fault, Tally)}
 COMMANDS: Final = {"Start", "Go", "Stop", "Credit"}
 
 

@@ -5,16 +5,17 @@
 -- S.st, S.at, … are the fields every script needs; any other field goes through get and put.
 -- S.long marks a step that may happen any number of times: the history is then kept from growing.
 -- ARROWS and SUB_ARROWS are the status tables as text: " from/event=to from/event=to … ".
+-- include: outbox
 
 -- load(session, field, …): nil when there is none. The further fields are fetched with it.
 local function load(sid, ...)
   local key, further = K.session(sid), {...}
-  local v = redis.call('HMGET', key, 'st', 'at', 'nodes', 'left', 'unready', 'slots', 'follow', ...)
+  local v = redis.call('HMGET', key, 'st', 'at', 'nodes', 'left', 'unready', 'slots', 'follow', 'hooks', ...)
   if not v[1] then return nil end
   local fields = {}
-  for i = 1, #further do fields[further[i]] = v[7 + i] end
+  for i = 1, #further do fields[further[i]] = v[8 + i] end
   return {id = sid, key = key, st = v[1], was = v[1], at = tonumber(v[2]), text = v[3], left = tonumber(v[4]),
-    unready = tonumber(v[5]), slots = tonumber(v[6] or '0'), follow = v[7], fields = fields, dirty = {}, history = {}}
+    unready = tonumber(v[5]), slots = tonumber(v[6] or '0'), follow = v[7], hooks = v[8], fields = fields, dirty = {}, history = {}}
 end
 
 -- fetch(S, field, …): get several fields at once
@@ -160,6 +161,7 @@ local function save(S)
     else redis.call('XADD', K.events(S.id), '*', 'a', S.at, unpack(S.history)) end
     poke(S, S.follow)
   end
+  if S.hooks then fire(S, nodes(S), terminal(S)) end
   if S.st ~= S.was and terminal(S) then poke(S, get(S, 'wait')) end
   S.was, S.parked, S.start_due, S.dirty, S.history = S.st, nil, nil, {}, {}
 end

@@ -1,0 +1,322 @@
+"""The outbox: what webhooks are told, in which order, and that none of it is lost or doubled."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from apps.sessions.outbox import Claim, Outbox
+from blueengine.kit.redis_link import Link
+from blueengine.wire import names
+from blueengine.wire.webhook import PART_CHANGED, SESSION_CHANGED, Webhook
+from tests.integration.ledger.world import World
+from tests.kit.hooks import let_pass
+
+LEASE = 60.0
+
+
+def a_hook(*types: str, receiver: str = "hooks.test:80", **changes: Any) -> Webhook:
+    return Webhook(url=f"http://{receiver}/in", receiver=receiver, types=types or ("*",), **changes)
+
+
+@pytest.fixture
+def outbox(every_link: Link) -> Outbox:
+    return Outbox(every_link)
+
+
+async def claims(
+    outbox: Outbox, *, at_most: int = 100, each: int = 10, **rooms: int
+) -> list[Claim]:
+    found, _ = await outbox.claim(at_most=at_most, lease=LEASE, per_receiver=each, rooms=rooms)
+    return found
+
+
+async def told(outbox: Outbox) -> list[Claim]:
+    """Deliver everything that waits, in turn."""
+    out: list[Claim] = []
+    while found := await claims(outbox):
+        for claim in found:
+            out.append(claim)
+            assert await outbox.settle(claim, "delivered")
+    return out
+
+
+def words(found: Sequence[Claim]) -> list[tuple[str, str, str]]:
+    return [(c.event.type, c.event.node, c.event.status) for c in found]
+
+
+async def test_a_webhook_is_told_everything_in_the_order_it_happened(
+    world: World, outbox: Outbox
+) -> None:
+    await world.attend("ocr")
+    session = await world.submit("ocr", webhooks=[a_hook()])
+    (part,) = await world.parts(session)
+    await world.ready(part)
+    await world.notice(part, "page-found", b'{"type":"page-found","page":2}')
+    await world.finish(part)
+    assert words(await told(outbox)) == [
+        (PART_CHANGED, "n1", "starting"),
+        (SESSION_CHANGED, "", "pending"),
+        (SESSION_CHANGED, "", "queuing"),
+        (PART_CHANGED, "n1", "ready"),
+        (PART_CHANGED, "n1", "processing"),
+        (SESSION_CHANGED, "", "processing"),
+        ("page-found", "n1", "processing"),
+        ("finish", "n1", "processing"),
+        (PART_CHANGED, "n1", "finished"),
+        (SESSION_CHANGED, "", "finished"),
+    ]
+
+
+async def test_only_the_types_asked_for_are_told(world: World, outbox: Outbox) -> None:
+    await world.attend("ocr")
+    session = await world.submit("ocr", webhooks=[a_hook("finish"), a_hook(SESSION_CHANGED)])
+    (part,) = await world.parts(session)
+    await world.ready(part)
+    await world.notice(part, "progress", b"{}")
+    await world.finish(part)
+    found = await told(outbox)
+    assert [c.event.type for c in found if c.queue.endswith("~0")] == ["finish"]
+    assert [c.event.status for c in found if c.queue.endswith("~1")] == [
+        "pending",
+        "queuing",
+        "processing",
+        "finished",
+    ]
+
+
+async def test_an_engines_own_word_is_told_once_and_in_its_own_words(
+    world: World, outbox: Outbox
+) -> None:
+    await world.attend("ocr")
+    session = await world.submit("ocr", webhooks=[a_hook("finish", "error")])
+    (part,) = await world.parts(session)
+    await world.ready(part)
+    for _ in range(2):  # the report is repeated after a broken connection
+        await world.notice(part, "finish", b'{"type":"finish","pages":3}', number=0)
+    for _ in range(2):
+        await world.finish(part)
+    (only,) = await told(outbox)
+    assert (only.event.type, only.event.body) == ("finish", '{"type":"finish","pages":3}')
+
+
+async def test_a_failure_is_told_as_an_error_with_its_reason(world: World, outbox: Outbox) -> None:
+    await world.attend("ocr")
+    session = await world.submit("ocr", webhooks=[a_hook("error", SESSION_CHANGED)])
+    (part,) = await world.parts(session)
+    await world.ready(part)
+    await world.fail(part, "no text")
+    *_, error, failed = await told(outbox)
+    assert error.event.fault is not None
+    assert (error.event.type, error.event.fault.message) == ("error", "no text")
+    assert failed.event.fault is not None
+    assert (failed.event.status, failed.event.fault.message) == ("failed", "no text")
+
+
+async def test_an_engine_cannot_speak_as_the_platform(world: World, outbox: Outbox) -> None:
+    await world.attend("ocr")
+    session = await world.submit("ocr", webhooks=[a_hook()])
+    (part,) = await world.parts(session)
+    await world.ready(part)
+    await told(outbox)
+    await world.notice(part, SESSION_CHANGED, b'{"status":"finished"}')
+    assert await told(outbox) == []
+
+
+async def test_a_word_of_an_earlier_attempt_does_not_count_for_the_next(
+    world: World, outbox: Outbox
+) -> None:
+    first = await world.attend("ocr")
+    session = await world.submit("ocr", webhooks=[a_hook("finish")], max_attempts=2)
+    (part,) = await world.parts(session)
+    await world.ready(part)
+    await world.notice(part, "finish", number=0)
+    await world.attend("ocr")
+    await world.die(first)
+    (part,) = await world.parts(session)
+    assert part.attempt == 2
+    await world.ready(part)
+    await world.notice(part, "finish", b'{"second":true}', number=0)
+    await world.finish(part)
+    assert [(c.event.attempt, c.event.body) for c in await told(outbox)] == [
+        (1, "{}"),
+        (2, '{"second":true}'),
+    ]
+
+
+async def test_only_the_first_event_of_a_webhook_is_under_way(world: World, outbox: Outbox) -> None:
+    await world.attend("ocr")
+    await world.submit("ocr", webhooks=[a_hook()])
+    (first,) = await claims(outbox)
+    assert await claims(outbox) == []
+    assert await outbox.settle(first, "retry", wait=5.0)
+    assert await claims(outbox) == []
+    await let_pass(outbox, 5.0)
+    (again,) = await claims(outbox)
+    assert (again.event.id, again.tries) == (first.event.id, 1)
+
+
+async def test_what_a_dead_replica_took_is_taken_over_and_its_late_word_ignored(
+    world: World, outbox: Outbox
+) -> None:
+    await world.attend("ocr")
+    await world.submit("ocr", webhooks=[a_hook()])
+    (first,) = await claims(outbox)
+    await let_pass(outbox, LEASE)
+    (second,) = await claims(outbox)
+    assert second.event.id == first.event.id
+    assert not await outbox.settle(first, "delivered")
+    assert await outbox.settle(second, "delivered")
+    (third,) = await claims(outbox)
+    assert third.event.id != second.event.id
+    assert not await outbox.settle(second, "delivered")
+
+
+async def test_a_receiver_gets_no_more_at_once_than_it_has_room_for(
+    world: World, outbox: Outbox
+) -> None:
+    for _ in range(5):
+        await world.submit("ocr", webhooks=[a_hook("*", receiver="slow:80")])
+        await world.submit("ocr", webhooks=[a_hook("*", receiver="fast:80")])
+    found, wait = await outbox.claim(at_most=100, lease=LEASE, per_receiver=4, rooms={"slow:80": 1})
+    receivers = [claim.webhook.receiver for claim in found]
+    assert (receivers.count("slow:80"), receivers.count("fast:80")) == (1, 4)
+    # nothing that could be taken now is left: what there is no room for is not waited for
+    assert wait is None
+
+
+async def test_the_wait_is_until_the_next_try_is_due(world: World, outbox: Outbox) -> None:
+    assert (await outbox.claim(at_most=1, lease=LEASE, per_receiver=1, rooms={}))[1] is None
+    await world.submit("ocr", webhooks=[a_hook()])
+    (claim,) = await claims(outbox)
+    await outbox.settle(claim, "retry", wait=5.0)
+    found, wait = await outbox.claim(at_most=1, lease=LEASE, per_receiver=1, rooms={})
+    assert not found
+    assert wait is not None
+    assert 3.0 < wait <= 5.0
+
+
+async def test_a_session_without_webhooks_leaves_nothing_in_the_outbox(world: World) -> None:
+    await world.attend("ocr")
+    session = await world.submit("ocr")
+    (part,) = await world.parts(session)
+    await world.ready(part)
+    await world.finish(part)
+    assert await world.link.send("KEYS", "be:hook:*") == []
+
+
+async def test_results_are_counted_at_the_moment_of_the_event(world: World, outbox: Outbox) -> None:
+    await world.attend("ocr")
+    session = await world.submit("ocr", webhooks=[a_hook("finish", "page", results="Out")])
+    (part,) = await world.parts(session)
+    await world.ready(part)
+    await world.output(part, 0, b"1", b"2")
+    await world.notice(part, "page")
+    await world.output(part, 2, b"3")
+    await world.finish(part)
+    assert [c.event.results for c in await told(outbox)] == [2, 3]
+
+
+async def test_a_large_message_is_told_without_its_body(world: World, outbox: Outbox) -> None:
+    await world.attend("ocr")
+    session = await world.submit("ocr", webhooks=[a_hook("page")])
+    (part,) = await world.parts(session)
+    await world.ready(part)
+    await world.notice(part, "page", b'"%s"' % (b"x" * 70_000))
+    (claim,) = await told(outbox)
+    assert (claim.event.body, claim.event.large) == ("null", 70_002)
+
+
+async def test_a_session_is_kept_until_its_webhooks_are_told(world: World, outbox: Outbox) -> None:
+    await world.attend("ocr")
+    session = await world.submit("ocr", webhooks=[a_hook()], ttl=1.0)
+    (part,) = await world.parts(session)
+    await world.ready(part)
+    await world.finish(part)
+    record = await world.store.read(session)
+    assert record is not None
+    in_an_hour = record.ended + 3_600_000_000
+    assert await world.store.expired(now_us=in_an_hour) == []
+    await told(outbox)
+    assert await world.store.expired(now_us=record.ended + 1_000_000) == [session]
+    assert await world.store.forget(session)
+    assert await world.link.send("KEYS", "be:hook:[sq]:*") == []
+
+
+async def test_forgetting_a_session_clears_what_still_waits(world: World, outbox: Outbox) -> None:
+    session = await world.submit("ocr", webhooks=[a_hook()])
+    await world.store.stop(session, "a test")
+    (claim,) = await claims(outbox)
+    assert await world.store.forget(session)
+    assert await world.link.send("KEYS", "be:hook:*") == []
+    assert not await outbox.settle(claim, "delivered")
+    assert await claims(outbox) == []
+
+
+async def test_a_dead_event_makes_way_and_can_be_delivered_again(
+    world: World, outbox: Outbox
+) -> None:
+    session = await world.submit("ocr", webhooks=[a_hook()])
+    (first,) = await claims(outbox)
+    await outbox.settle(first, "dead", tried={"code": 500}, body=b"the body")
+    assert (await claims(outbox))[0].event.id != first.event.id
+    (dead,), _ = await outbox.page(tenant="default", state="dead", before=0, limit=10)
+    assert (dead.event.id, dead.state, dead.log) == (first.event.id, "dead", [{"code": 500}])
+    # it outlives its session
+    await world.store.stop(session, "a test")
+    await world.store.forget(session)
+    assert await outbox.redeliver(first.event.id, tenant="other") == "unknown"
+    assert await outbox.redeliver(first.event.id, tenant="default") == "ok"
+    assert await outbox.redeliver(first.event.id, tenant="default") == "retrying"
+    (again,) = await claims(outbox)
+    assert (again.event.id, again.body, again.tries) == (first.event.id, b"the body", 0)
+    assert again.since > first.since
+    await outbox.settle(again, "delivered")
+    assert await outbox.redeliver(first.event.id, tenant="default") == "delivered"
+    assert (await outbox.counts(tenant="default"))["dead"] == 0
+    assert await claims(outbox) == []
+
+
+async def test_a_webhook_shows_how_it_fares(world: World, outbox: Outbox) -> None:
+    session = await world.submit("ocr", webhooks=[a_hook(), a_hook("never")])
+    (first,) = await claims(outbox)
+    await outbox.settle(first, "delivered", tried={"code": 204})
+    (second,) = await claims(outbox)
+    await outbox.settle(second, "retry", wait=9, tried={"code": 503})
+    await world.store.stop(session, "a test")
+    busy, idle = await outbox.watching(session, 2)
+    assert (busy.told, busy.waiting, busy.delivered) == (4, 3, 1)
+    assert [(d.event.id, d.state) for d in busy.deliveries] == [
+        (second.event.id, "retrying"),
+        (first.event.id, "delivered"),
+    ]
+    assert (idle.told, idle.waiting, idle.deliveries) == (0, 0, [])
+
+
+async def test_messages_of_an_engine_are_dropped_when_too_many_wait_but_no_status_is(
+    world: World, outbox: Outbox
+) -> None:
+    await world.attend("ocr")
+    session = await world.submit("ocr", webhooks=[a_hook()])
+    (part,) = await world.parts(session)
+    await world.ready(part)
+    for _ in range(10):
+        await world.link.send("RPUSH", names.hook_queue(f"{session}~0"), *["{}"] * 1000)
+    await world.notice(part, "page")
+    await world.finish(part)
+    (hook,) = await outbox.watching(session, 1)
+    assert hook.dropped == 1
+    last = await world.link.send("LRANGE", names.hook_queue(f"{session}~0"), -1, -1)
+    assert b'"finished"' in last[0]
+
+
+async def test_there_is_always_a_secret_and_two_after_it_is_changed(outbox: Outbox) -> None:
+    (first,) = await outbox.signing_secrets("default")
+    assert await outbox.signing_secrets("default") == [first]
+    new, old = await outbox.rotate_secret("default", keep_old=60)
+    assert (old.value, new.until) == (first.value, 0)
+    assert old.until > new.created
+    assert await outbox.signing_secrets("default") == [new, old]
+    assert [s.value for s in await outbox.signing_secrets("other")] != [new.value]
+    (alone,) = await outbox.rotate_secret("default", keep_old=0)
+    assert alone.value not in {new.value, old.value}
