@@ -96,6 +96,8 @@ class Worker:
         self._sessions: dict[int, _Session] = {}
         self._init_data: Any = None
         self._loop: AbstractEventLoop | None = None
+        self.make_loop: Callable[[], AbstractEventLoop] | None = None
+        """Makes the loop of async functions; None: asyncio's own."""
         self._input_types: dict[str, base.DataType] = {}
         self._output_types: dict[str, base.DataType] = {}
 
@@ -132,6 +134,11 @@ class Worker:
         finally:
             self._ended = True
             self._late.set()
+
+    def close(self) -> None:
+        """Close the loop of async functions, for a worker that is not a process of its own."""
+        if self._loop is not None:
+            self._loop.close()
 
     # -- the socket -------------------------------------------------------------------------------
 
@@ -406,7 +413,7 @@ class Worker:
         import asyncio  # only engines with async functions need it
 
         if self._loop is None:
-            self._loop = asyncio.new_event_loop()
+            self._loop = (self.make_loop or asyncio.new_event_loop)()
 
         async def wait() -> Any:
             return await awaitable

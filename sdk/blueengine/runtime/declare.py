@@ -4,6 +4,7 @@ Declaring does nothing but collect; ``start`` turns the process into an engine i
 worker process, into a worker).
 """
 
+import copy
 import inspect
 import os
 import sys
@@ -78,6 +79,13 @@ class BlueEngine:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the one line a person needs
         raise SystemExit(2) from error
 
+    def derived(self, settings: EngineSettings, steps: Iterable[Step]) -> "BlueEngine":
+        """Return an engine with other settings and steps, for tests of a part of this one."""
+        made = copy.copy(self)
+        made.settings = settings
+        made._steps = list(steps)  # noqa: SLF001 - of its own class
+        return made
+
     @property
     def steps(self) -> tuple[Step, ...]:
         """The steps added so far, in order."""
@@ -151,8 +159,12 @@ class BlueEngine:
     def start(self) -> None:
         """Run the engine until it is told to end (SIGTERM, SIGINT); then exit the process.
 
-        In a worker process, which imports the same module, this runs the worker instead.
+        In a worker process, which imports the same module, this runs the worker instead. At the top
+        level of a module that is merely imported, by a test for example, it does nothing.
         """
+        frame = sys._getframe(1)  # noqa: SLF001 - who calls
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") != "__main__":
+            return
         if WORKER_VARIABLE in os.environ:
             from blueengine.runtime.child import work
 

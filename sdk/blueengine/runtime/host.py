@@ -33,6 +33,7 @@ from blueengine.runtime.part import (
     StepRun,
 )
 from blueengine.runtime.sending import Sender
+from blueengine.runtime.threads import LoopFactory, WorkerThread
 from blueengine.runtime.workers import Pool, WorkerProcess
 from blueengine.transport.redis_streams import StreamReader
 from blueengine.wire import codec, command
@@ -63,12 +64,17 @@ class Host:
         *,
         commands: StreamReader,
         heartbeat_seconds: float,
+        make_loop: LoopFactory | None = None,
     ) -> None:
-        """Run ``instance``, whose engine is in the module at ``target``."""
+        """Run ``instance``, whose engine is in the module at ``target``.
+
+        With ``make_loop`` every step runs in threads, async functions on the loops it makes.
+        """
         self._instance = instance
         self._target = target
         self._commands = commands
         self._heartbeat_seconds = heartbeat_seconds
+        self._make_loop = make_loop
         sender = Sender(instance)
         self._endings = Endings(instance, sender)
         self._flow = Flow(instance, sender, self._endings)
@@ -149,7 +155,7 @@ class Host:
         settings, step = self._instance.engine.settings, self._instance.steps[index]
 
         def start() -> WorkerProcess:
-            worker = WorkerProcess(step.name, index, self._on_frame, self._on_worker_lost)
+            worker = self._make_worker(index)
             worker.inited.add_done_callback(aio.take_note)
             self._instance.spawn(
                 worker.start(self._target, self._instance.flags.fd), f"start-{step.name}"
@@ -157,6 +163,18 @@ class Host:
             return worker
 
         return Pool(start, least=settings.default_worker_count, most=settings.max_worker)
+
+    def _make_worker(self, index: int) -> WorkerProcess:
+        instance, step = self._instance, self._instance.steps[index]
+        if self._make_loop is None:
+            return WorkerProcess(step.name, index, self._on_frame, self._on_worker_lost)
+        return WorkerThread(
+            instance.engine,
+            index,
+            self._on_frame,
+            self._on_worker_lost,
+            make_loop=self._make_loop,
+        )
 
     # -- commands ---------------------------------------------------------------------------------
 
