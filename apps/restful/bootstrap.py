@@ -10,6 +10,8 @@ from apps.restful.service.shapes import Shapes
 from apps.restful.service.specs import Specs
 from apps.restful.service.wait import Pokes
 from apps.restful.settings import RestfulSettings
+from apps.sessions import pushes as interactive
+from apps.sessions.pushes import PushStore
 from apps.sessions.store import SCRIPTS, SessionStore
 from blueengine import ids, ledger
 from blueengine.errors import SettingsError
@@ -34,7 +36,7 @@ async def open_parts(settings: RestfulSettings) -> AsyncIterator[Parts]:
     async with AsyncExitStack() as stack:
         link = Link(
             settings.system.redis,
-            scripts=ledger.load(*SCRIPTS),
+            scripts=ledger.load(*SCRIPTS, *interactive.SCRIPTS),
             patience=settings.redis_patience,
         )
         stack.push_async_callback(link.close)
@@ -56,6 +58,7 @@ async def open_parts(settings: RestfulSettings) -> AsyncIterator[Parts]:
         yield Parts(
             settings=settings,
             store=store,
+            pushes=PushStore(link),
             specs=specs,
             shapes=Shapes(),
             pokes=pokes,

@@ -7,6 +7,7 @@ from apps.restful.api import (
     problems,
     routes_engines,
     routes_files,
+    routes_input,
     routes_ops,
     routes_sessions,
 )
@@ -31,6 +32,7 @@ def build(parts: Parts) -> FastAPI:
         routes_sessions.router,
         routes_engines.router,
         routes_files.router,
+        routes_input.router,
         routes_ops.router,
     ):
         app.include_router(router)

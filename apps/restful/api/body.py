@@ -42,6 +42,12 @@ async def read_bytes(request: Request, *, limit: int) -> bytes:
     return b"".join(pieces)
 
 
+def is_json(content_type: str) -> bool:
+    """Say whether a body of this type, or of none, is read as JSON."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind in _JSON or kind.endswith("+json")
+
+
 async def read_json(request: Request, *, limit: int) -> Any:
     """Return the JSON value in the body.
 
@@ -51,12 +57,10 @@ async def read_json(request: Request, *, limit: int) -> Any:
         MalformedError: It is no JSON, or only a lenient reader would take it.
     """
     kind = request.headers.get("content-type", "")
-    if kind not in _JSON:
-        kind = kind.partition(";")[0].strip().lower()
-        if kind not in _JSON and not kind.endswith("+json"):
-            raise MediaTypeError.because(
-                f"this route reads application/json, not {kind[:80]}", loc="/header/Content-Type"
-            )
+    if kind not in _JSON and not is_json(kind):
+        raise MediaTypeError.because(
+            f"this route reads application/json, not {kind[:80]}", loc="/header/Content-Type"
+        )
     return parse(await read_bytes(request, limit=limit))
 
 

@@ -43,6 +43,7 @@ def single(body: SingleEngineRequest, key: str, value: Any) -> Order:
             results=body.result_channels,
             labels=body.labels,
             rank=body.rank,
+            interactive=body.interactive,
         ),
         body,
         key,
@@ -80,6 +81,7 @@ def workflow(body: KnownWorkflowRequest, known: KnownShape, key: str, value: Any
             ],
             labels=body.labels,
             rank=body.rank,
+            interactive=body.interactive,
         ),
         body,
         key,
@@ -111,7 +113,7 @@ def _order(
         idempotency_key=key,
         body_hash=_digest(kind, value) if key else "",
         known=known,
-        refused=_not_yet(body),
+        refused=_refused(body),
     )
 
 
@@ -132,15 +134,13 @@ def _digest(kind: str, value: Any) -> str:
     return hashlib.sha256(kind.encode() + b" " + plain).hexdigest()
 
 
-def _not_yet(body: SingleEngineRequest | KnownWorkflowRequest) -> tuple[Fault, ...]:
-    """Return faults for what later versions do: to say no is better than to do nothing."""
-    if not body.webhooks and not body.interactive:
-        return ()
+def _refused(body: SingleEngineRequest | KnownWorkflowRequest) -> tuple[Fault, ...]:
+    """Return faults of what the request asks beside its graph."""
     faults = []
     if body.webhooks:
         msg = "webhooks are not delivered by this version"
         faults.append(Fault("/webhooks", msg, "not-supported"))
-    if body.interactive:
-        msg = "interactive sessions are not supported by this version"
-        faults.append(Fault("/interactive", msg, "not-supported"))
+    if body.interactive and body.retry and body.retry.max_attempts > 1:
+        msg = "an interactive session has one attempt: what was pushed is not kept for another"
+        faults.append(Fault("/retry/maxAttempts", msg, "interactive-retry"))
     return tuple(faults)

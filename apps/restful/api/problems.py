@@ -30,6 +30,7 @@ STATUS: Final[dict[type[BlueEngineError], int]] = {
     errors.MediaTypeError: 415,
     errors.RangeError: 416,
     errors.InvalidError: 422,
+    errors.NoRoomError: 429,
     errors.BusyError: 503,
     StoreAwayError: 503,
     ReadOnlyStoreError: 503,
@@ -52,6 +53,7 @@ _WORDS: Final = {
     415: "The body is of a type this route does not read.",
     416: "The range is not in the file.",
     422: "The request cannot be meant; every fault is named.",
+    429: "Too much waits to be consumed; see Retry-After.",
     503: "Redis is away or refuses writes; see Retry-After.",
     507: "The blob folder is full.",
 }
@@ -98,7 +100,7 @@ def answer(error: BlueEngineError) -> Response:
         more = f"{len(faults) - SHOWN} more faults are not shown"
         shown.append(from_fault(Fault("", more, "more")))
     headers = {}
-    if status == 503:
+    if status in {429, 503}:
         headers["Retry-After"] = RETRY_AFTER
     return refusal(status, str(error), shown, headers)
 

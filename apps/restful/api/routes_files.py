@@ -61,15 +61,20 @@ async def upload(
     saved = await files.save(
         parts.blobs,
         request.stream(),
-        content_type=_word(kind, "/header/Content-Type"),
-        name=_word((name or x_file_name).rpartition("/")[2], "/query/name"),
+        content_type=word(kind, "/header/Content-Type"),
+        name=word((name or x_file_name).rpartition("/")[2], "/query/name"),
         limit=limit,
         entropy=parts.entropy,
     )
     return ok(render.upload(saved), status=201)
 
 
-def _word(text: str, loc: str) -> str:
+def word(text: str, loc: str) -> str:
+    """Return a content type or name that a client gave.
+
+    Raises:
+        InvalidError: It is long, or holds what cannot be printed.
+    """
     if len(text) > MAX_WORDS or not text.isprintable():
         msg = f"it must be at most {MAX_WORDS} printable characters"
         raise InvalidError.because(msg, loc=loc, kind="bad-name")

@@ -76,7 +76,8 @@ class _Common(_In):
         Field(max_length=64, default_factory=dict),
     ]
     interactive: bool = False
-    """More input may follow while it runs. Not supported by this version."""
+    """More input follows while it runs: `POST /sessions/{id}/channels/{name}` or the WebSocket. Each
+    channel that no engine writes stays open until the client ends it."""
     ttl_second: Annotated[float, Field(ge=1, le=30 * _DAY, allow_inf_nan=False)] | None = None
     """How long the session is kept once it has ended; a day when nothing is said."""
 
@@ -438,6 +439,19 @@ class Stopped(_Out):
 
     session_id: str
     process: Process
+
+
+class PushView(_Out):
+    """What became of a message that was pushed to a channel, or of the channel's end."""
+
+    session_id: str
+    channel: str
+    sequence: int
+    """Number of the message among those pushed to the channel, from 0 on; at the end, how many."""
+    ended: bool
+    """Nothing more can be pushed to the channel."""
+    repeated: bool
+    """It was there already: the same `sequence` or Idempotency-Key came before."""
 
 
 class ResultPage(_Out):

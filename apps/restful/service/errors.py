@@ -73,6 +73,13 @@ class BusyError(RefusedError):
     retriable = True
 
 
+class NoRoomError(RefusedError):
+    """What the request brings cannot be kept until something before it is consumed."""
+
+    code = "no-room"
+    retriable = True
+
+
 class StorageFullError(RefusedError):
     """The blob folder takes no more."""
 

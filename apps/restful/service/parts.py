@@ -7,6 +7,7 @@ from apps.restful.service.shapes import Shapes
 from apps.restful.service.specs import Specs
 from apps.restful.service.wait import Pokes
 from apps.restful.settings import RestfulSettings
+from apps.sessions.pushes import PushStore
 from apps.sessions.store import SessionStore
 from blueengine.ids import Entropy
 from blueengine.kit.clock import Clock
@@ -19,6 +20,7 @@ class Parts:
 
     settings: RestfulSettings
     store: SessionStore
+    pushes: PushStore
     specs: Specs
     shapes: Shapes
     pokes: Pokes

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,8 +71,16 @@ class Start:
         meta = _meta(content_type, payload.name or upload.name, upload.sha256)
         return _Found(b"", upload.id, upload.size, meta)
 
-    def put(self, session: str) -> tuple[Feed, ...]:
-        """Return the messages as they travel; large ones are in the blob store after this."""
+    @property
+    def sizes(self) -> list[int]:
+        """Bytes of each message."""
+        return [found.size for found in self._found]
+
+    def put(self, name: Callable[[int], str]) -> tuple[Feed, ...]:
+        """Return the messages as they travel; large ones are in the blob store after this.
+
+        ``name`` says where message ``index`` is put there.
+        """
         room = INLINE_TOTAL
         feeds = []
         for index, (feeding, found) in enumerate(zip(self._feedings, self._found, strict=True)):
@@ -81,7 +89,7 @@ class Start:
             if inline and found.upload:
                 data = self._blobs.existing(files.ref(found.upload)).read_bytes()
             elif not inline:
-                blob = start_ref(session, index)
+                blob = name(index)
                 if found.upload:
                     self._blobs.link(files.ref(found.upload), blob)
                 else:
@@ -109,9 +117,18 @@ async def begin(feedings: Sequence[Feeding], blobs: BlobFolder) -> Start:
 
 async def put(start: Start, session: str) -> StartData:
     """Return the start data of a session."""
+    return StartData(await _put(start, lambda index: start_ref(session, index)))
+
+
+async def put_at(start: Start, ref: str) -> tuple[Feed, ...]:
+    """Return the only message, at this place in the blob store when it is large."""
+    return await _put(start, lambda _: ref)
+
+
+async def _put(start: Start, name: Callable[[int], str]) -> tuple[Feed, ...]:
     if not start.needs_files:
-        return StartData(start.put(session))
-    return StartData(await asyncio.to_thread(start.put, session))
+        return start.put(name)
+    return await asyncio.to_thread(start.put, name)
 
 
 def _is_small(found: Sequence[_Found]) -> bool:

@@ -183,16 +183,31 @@ class _Check:
 
     def done(
         self,
+        asked: SingleEngine | Workflow,
         session: str,
         nodes: dict[str, Node],
         channels: dict[str, Channel],
-        labels: Mapping[str, str],
     ) -> Checked:
+        if asked.interactive and not self.faults:
+            self._pushable(nodes)
         if self.faults:
             return Checked(plan=None, feedings=self.feedings, faults=self.faults)
         fed = tuple(dict.fromkeys([feeding.channel for feeding in self.feedings]))
-        plan = Plan(session=session, nodes=nodes, channels=channels, fed=fed, labels=dict(labels))
+        plan = Plan(
+            session=session,
+            nodes=nodes,
+            channels=channels,
+            fed=fed,
+            interactive=asked.interactive,
+            labels=dict(asked.labels),
+        )
         return Checked(plan=plan, feedings=self.feedings, faults=())
+
+    def _pushable(self, nodes: Mapping[str, Node]) -> None:
+        written = {channel for node in nodes.values() for channel in node.writes.values()}
+        if all(channel in written for node in nodes.values() for channel in node.reads.values()):
+            msg = "an interactive session needs an input that no engine writes, to be pushed to"
+            self.fault("nothing-to-push-to", msg, "interactive")
 
 
 class _Graph(_Check):
@@ -202,10 +217,10 @@ class _Graph(_Check):
         self.rank(asked.rank)
         if graph is None:
             if self.too_many(asked.shape):
-                return self.done(session, {}, {}, asked.labels)
+                return self.done(asked, session, {}, {})
             graph = self.graph(asked.shape)
         self._start_data(asked.start_data, graph.types, graph.written)
-        return self.done(session, graph.nodes, graph.channels, asked.labels)
+        return self.done(asked, session, graph.nodes, graph.channels)
 
     def graph(self, shape: Shape) -> Graph:
         """Check channels and engines; what is found is of use when there is no fault."""
@@ -349,7 +364,7 @@ class _Single(_Check):
         if len(asked.inputs) + len(asked.outputs) > MAX_CHANNELS:
             msg = f"more than {MAX_CHANNELS} inputs and outputs"
             self.fault("too-many", msg, "inputs")
-            return self.done(session, {}, {}, asked.labels)
+            return self.done(asked, session, {}, {})
         outputs = dict(asked.outputs)
         for at, port in enumerate(asked.results):
             self._result(asked, outputs, at, port)
@@ -357,7 +372,7 @@ class _Single(_Check):
         writes = self._outputs(asked, outputs, channels)
         reads = self._inputs(asked, channels, taken=outputs.keys() | asked.inputs.keys())
         node = Node(engine=asked.engine, reads=reads, writes=writes)
-        return self.done(session, {asked.engine: node}, channels, asked.labels)
+        return self.done(asked, session, {asked.engine: node}, channels)
 
     def _result(
         self, asked: SingleEngine, outputs: dict[str, SinglePort], at: int, port: str

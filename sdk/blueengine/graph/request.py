@@ -66,6 +66,8 @@ class Workflow:
     start_data: Sequence[StartAsked] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     rank: int = 0
+    interactive: bool = False
+    """The client pushes more input while it runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +90,5 @@ class SingleEngine:
     """Ports whose messages are stored, beside those that are ``interested``."""
     labels: Mapping[str, str] = field(default_factory=dict)
     rank: int = 0
+    interactive: bool = False
+    """The client pushes more input while it runs."""

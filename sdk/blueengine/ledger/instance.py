@@ -17,6 +17,7 @@ from blueengine.wire.spec import EngineSpec
 
 SCRIPTS: Final = (
     "attend", "beat", "drain", "leave", "ready", "refuse", "output", "notice", "close",
+    "attach", "taken",
 )  # fmt: skip
 
 _json = msgspec.json.Encoder()
@@ -89,6 +90,20 @@ class InstanceLedger:
         ``number`` counts those of the part from 0, so that none is told twice.
         """
         return self._link.run("notice", *part, kind, body, number)
+
+    def attach(self, part: Part, channels: Iterable[str]) -> "asyncio.Future[Reply]":
+        """Take what the client of an interactive session pushed to these channels so far.
+
+        Answers ``b"stale"`` or ``[[channel, number of the first, 1 when it has ended, [encoded
+        Feed, …]], …]``; what is pushed from then on comes as a command each.
+        """
+        return self._link.run("attach", *part, ",".join(channels))
+
+    def taken(
+        self, part: Part, channel: str, readers: Iterable[str], count: int
+    ) -> "asyncio.Future[Reply]":
+        """Say how many pushed messages this part has consumed; answers blobs nobody needs now."""
+        return self._link.run("taken", *part, channel, ",".join(readers), count)
 
     def close(
         self,

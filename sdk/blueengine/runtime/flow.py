@@ -95,7 +95,10 @@ class Flow:
         for port in part.ports[channel]:
             item = frames.Item(port, payload, meta, file)
             message = Message(item, source, channel, sender, size, own_file, 1, first)
-            first = first or message
+            if first is None:
+                first = message
+                if part.pushes and sender == CLIENT:
+                    part.pushes.came(message)
             self._offer(part, port, message)
         if first is not None:
             self._consumed(part, first)  # it is offered; whoever took it counts for itself
@@ -183,6 +186,8 @@ class Flow:
         if message.own_file:
             Path(message.own_file).unlink(missing_ok=True)
         if source is None or message.sender == CLIENT:
+            if part.pushes:
+                part.pushes.consumed(message.channel)
             return
         source.consumed_messages += 1
         source.consumed_bytes += message.size

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
+from functools import partial
 from typing import Final
 
 from blueengine.errors import (
@@ -32,13 +33,14 @@ from blueengine.runtime.part import (
     State,
     StepRun,
 )
+from blueengine.runtime.pushes import Pushes
 from blueengine.runtime.sending import Sender
 from blueengine.runtime.threads import LoopFactory, WorkerThread
 from blueengine.runtime.workers import Pool, WorkerProcess
 from blueengine.transport.redis_streams import StreamReader
 from blueengine.wire import codec, command
 from blueengine.wire.envelope import Header, Kind
-from blueengine.wire.plan import CLIENT, Plan, StartData
+from blueengine.wire.plan import CLIENT, Feed, Plan, StartData
 from blueengine.wire.report import Outcome, Tally
 from blueengine.wire.spec import FORWARD
 
@@ -211,6 +213,9 @@ class Host:
                 self._endings.end(part, Outcome.STOPPED, None)
             case command.Credit():
                 self._flow.on_credit(part, order)
+            case command.Push():
+                if part.pushes:
+                    part.pushes.on_push(order)
 
     def _on_start(self, start: command.Start) -> None:
         known = self._instance.by_node.get((start.session, start.node))
@@ -221,6 +226,8 @@ class Host:
         self._next_no += 1
         no = self._next_no
         part = Part(no, start, codec.decode(Plan, start.plan), f"{self._instance.folder}/{no}")
+        if part.plan.interactive:
+            part.pushes = Pushes(part, self._instance, partial(self._on_pushed, part))
         self._instance.flags.clear(no)
         self._instance.parts[no] = part
         self._instance.by_node[start.session, start.node] = part
@@ -282,16 +289,24 @@ class Host:
                 self._flow.arrive(
                     part, feed.channel, CLIENT, seq, Kind.DATA, feed.payload, feed.meta, feed.blob
                 )
-        for channel in part.ports:
-            if (channel, CLIENT) in part.sources:
-                seq = seqs.get(channel, 0)
-                self._flow.arrive(part, channel, CLIENT, seq, Kind.END, b"", b"", "")
+        if part.pushes:
+            part.pushes.attach(seqs)
+        else:
+            for channel in part.ports:
+                if (channel, CLIENT) in part.sources:
+                    seq = seqs.get(channel, 0)
+                    self._flow.arrive(part, channel, CLIENT, seq, Kind.END, b"", b"", "")
         if not part.sources and part.live:
             part.steps[0].queue.append(Call([], 0))  # an engine that reads nothing is called once
             self._flow.feed(part, part.steps[0])
         self._endings.look_for_end(part)
 
     # -- messages ---------------------------------------------------------------------------------
+
+    def _on_pushed(self, part: Part, channel: str, seq: int, kind: Kind, feed: Feed) -> None:
+        if part.live:
+            self._flow.arrive(part, channel, CLIENT, seq, kind, feed.payload, feed.meta, feed.blob)
+            self._endings.look_for_end(part)
 
     async def _take_messages(self) -> None:
         while True:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from blueengine.errors import MessageLostError
 from blueengine.runtime import frames
@@ -18,6 +18,9 @@ from blueengine.wire.command import Start
 from blueengine.wire.envelope import Kind
 from blueengine.wire.plan import CLIENT, Plan
 from blueengine.wire.report import Tally
+
+if TYPE_CHECKING:
+    from blueengine.runtime.pushes import Pushes
 
 WINDOW_MESSAGES: Final = 256
 WINDOW_BYTES: Final = 8 << 20
@@ -209,6 +212,8 @@ class Part:
         """Reports the outcome; set when it is decided."""
         self.cancel_kill: Callable[[], None] = _nothing
         """Calls off the end of workers that ignore a stop."""
+        self.pushes: Pushes | None = None
+        """Input that the client of an interactive session pushes; None in any other session."""
         self.counts = Counts()
         self.ports: dict[str, list[str]] = {}
         """Channel -> input ports that read it."""

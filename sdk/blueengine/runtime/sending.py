@@ -66,6 +66,8 @@ class Sender:
                 if not route.closed:
                     kind = Kind.END if route.newest is None else Kind.LAST
                     self._send_newest(part, output, route, kind)
+        if part.pushes:
+            part.pushes.no_more()
         for (channel, sender), source in part.sources.items():
             if sender != CLIENT and not source.ended:
                 self.give_credit(part, channel, sender, NO_MORE, 0)

@@ -4,6 +4,7 @@ References are relative paths below the folder:
 
 * ``files/<file id>/data`` — an upload; lives on its own.
 * ``sessions/<session>/start/<n>`` — start data; until the session is forgotten.
+* ``sessions/<session>/pushed/<name>`` — pushed by a client; until all its readers consumed it.
 * ``sessions/<session>/<attempt>/<node>/…`` — on its way to that node, which removes it when read.
 * ``sessions/<session>/results/…`` — a stored message; until the session is forgotten.
 
@@ -101,6 +102,11 @@ def session_prefix(session: str) -> str:
 def start_ref(session: str, index: int) -> str:
     """Reference of a session's start data that is not inline."""
     return f"sessions/{session}/start/{index}"
+
+
+def pushed_ref(session: str, name: str) -> str:
+    """Reference of a message that a client pushed."""
+    return f"sessions/{session}/pushed/{name}"
 
 
 def node_prefix(session: str, attempt: int, node: str) -> str:

@@ -58,7 +58,22 @@ class Credit(msgspec.Struct, frozen=True):
     """Bytes."""
 
 
-Command = Start | Go | Stop | Credit
+class Push(msgspec.Struct, frozen=True):
+    """A message that the client of an interactive session pushed, or the end of its channel."""
+
+    session: str
+    attempt: int
+    node: str
+    """The reader."""
+    channel: str
+    number: int
+    """Of the message among those pushed to the channel; 0 is the first. At the end: how many."""
+    end: bool
+    feed: bytes
+    """Encoded ``Feed``; empty at the end."""
+
+
+Command = Start | Go | Stop | Credit | Push
 
 
 def picks_to_text(picks: Mapping[str, str]) -> str:
@@ -113,6 +128,16 @@ def from_fields(raw: list[bytes]) -> Command:
                     fields[b"r"].decode(),
                     int(fields[b"m"]),
                     int(fields[b"b"]),
+                )
+            case b"push":
+                return Push(
+                    session,
+                    attempt,
+                    node,
+                    fields[b"c"].decode(),
+                    int(fields[b"i"]),
+                    fields[b"k"] == b"end",
+                    fields[b"d"],
                 )
             case kind:
                 raise DecodeError(

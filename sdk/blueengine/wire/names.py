@@ -14,6 +14,8 @@ TEMPLATES: Final[dict[str, str]] = {
     "session": "be:s:{}",  # hash    status, plan, one group of fields per node; until its ttl
     "results": "be:s:{}:r:{}",  # list    stored messages of one channel, in order; as the session
     "events": "be:s:{}:ev",  # stream  what happened, for timelines and live views; as the session
+    "pushes": "be:s:{}:in",  # hash    what the client of an interactive session pushed; to its end
+    "pushed": "be:s:{}:in:{}",  # list    its messages of a channel not consumed by all; to its end
     # all sessions --------------------------------------------------------------------------------
     "sessions": "be:sessions",  # zset    id -> created, microseconds
     "status": "be:status:{}",  # zset    one per status; pending by order, the others by created
@@ -59,6 +61,8 @@ TEMPLATES: Final[dict[str, str]] = {
 session: Final = TEMPLATES["session"].format
 results: Final = TEMPLATES["results"].format
 events: Final = TEMPLATES["events"].format
+pushes: Final = TEMPLATES["pushes"].format
+pushed: Final = TEMPLATES["pushed"].format
 status: Final = TEMPLATES["status"].format
 idempotency: Final = TEMPLATES["idempotency"].format
 engine: Final = TEMPLATES["engine"].format

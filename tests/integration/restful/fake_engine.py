@@ -1,7 +1,7 @@
 """An engine that does what a test tells it: the ledger's side of one, without the SDK's runtime."""
 
 from collections.abc import Sequence
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -94,6 +94,15 @@ class FakePart:
         """Store JSON values."""
         raws = [msgspec.json.encode(value) for value in values]
         await self.output(channel, *[Stored("JSON", raw, size=len(raw)) for raw in raws])
+
+    async def attach(self, channels: str) -> list[list[Any]]:
+        """Take what was pushed to these channels ("x,y"); what comes then is a command each."""
+        kept: list[list[Any]] = await self._ledger.attach(self.key, channels.split(","))
+        return kept
+
+    async def taken(self, channel: str, count: int) -> None:
+        """Say that so many pushed messages are consumed."""
+        await self._ledger.taken(self.key, channel, [self.key[2]], count)
 
     async def notice(self, kind: str, body: bytes) -> None:
         assert await self._ledger.notice(self.key, self._said, kind, body) == b"ok"

@@ -88,6 +88,7 @@ async def test_meanings_are_checked_all_at_once(gateway: Gateway) -> None:
         ],
         "webhooks": [{"callbackUrl": "http://example.com"}],
         "interactive": True,
+        "retry": {"maxAttempts": 2},
     }
     answer = await gateway.post("/process-workflow", body)
     assert answer.status_code == 422
@@ -98,7 +99,7 @@ async def test_meanings_are_checked_all_at_once(gateway: Gateway) -> None:
         ("/startData/2/payload/fileId", "unknown-file"),
         ("/startData/3/payload/url", "not-supported"),
         ("/webhooks", "not-supported"),
-        ("/interactive", "not-supported"),
+        ("/retry/maxAttempts", "interactive-retry"),
     ]
     assert (await gateway.get("/sessions")).json()["data"]["sessions"] == []
 

@@ -20,7 +20,7 @@ if S.at == attempt and get(S, node .. ':in') == instance and arrow(SUB_ARROWS, s
       {engine = engine_of(S, node), node = node, instance = instance})
     outcome = 'failed'
   end
-  if S.left == 1 then fetch(S, 'created', 'wait', 'limit', 'ttl', 'first') end
+  if S.left == 1 then fetch(S, 'created', 'wait', 'limit', 'ttl', 'first', 'push') end
   local i = 9
   while ARGV[i] and not terminal(S) do
     local count = tonumber(ARGV[i + 2])

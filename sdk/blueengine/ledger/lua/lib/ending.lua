@@ -12,6 +12,11 @@ local function settle(S, t, what, why)
   if not advance(S, what) then return false end
   put(S, 'ended', num(t))
   put(S, 'input', '')
+  local pushed = get(S, 'push')
+  if pushed then
+    redis.call('DEL', K.pushes(S.id))
+    for _, c in ipairs(split(pushed)) do redis.call('DEL', K.pushed(S.id, c)) end
+  end
   if why then put(S, 'fault', why) end
   if S.st ~= 'finished' then
     for _, n in ipairs(nodes(S)) do
