@@ -18,6 +18,8 @@ TESTS := unit contract integration acceptance architecture chaos
 PYTEST_ARGS ?=
 # More for the benchmarks, for example: make bench BENCH_ARGS='--quick'
 BENCH_ARGS ?=
+# More for the broker, for example: make kafka KAFKA_ARGS='--brokers 3'
+KAFKA_ARGS ?=
 
 # A Python that can make our .venv, or nothing. Choose another one with: make setup PYTHON=...
 PYTHON ?=
@@ -77,6 +79,10 @@ constraints: ## renew constraints.txt: the newest versions that pyproject.toml a
 .PHONY: demo
 demo: setup ## run the platform and a real three-engine OCR session on it
 	@$(BIN)/blueengine demo
+
+.PHONY: kafka
+kafka: setup ## run a Kafka broker here (KAFKA_ARGS='--brokers 3 --port 9092'); Ctrl-C ends it
+	@$(BIN)/python -m tests.kit.kafka $(KAFKA_ARGS)
 
 .PHONY: bench
 bench: setup ## run the benchmarks: a table, and JSON

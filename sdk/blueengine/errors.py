@@ -59,6 +59,32 @@ class ReadOnlyStoreError(StoreReplyError):
     retriable = True
 
 
+class ChannelError(BlueEngineError):
+    """A message cannot be carried; the session it belongs to fails, others go on."""
+
+    code = "channel-error"
+
+
+class ChannelsAwayError(ChannelError):
+    """The server of the data channels could not be reached within the configured patience."""
+
+    code = "channels-away"
+    retriable = True
+
+
+class MessageTooLargeError(ChannelError):
+    """A message is larger than a data channel carries; nothing of it was sent."""
+
+    code = "message-too-large"
+
+
+class InboxLostError(BlueEngineError):
+    """What was sent to this instance cannot be read any more; no session can go on here."""
+
+    code = "inbox-lost"
+    retriable = True
+
+
 class MessageLostError(BlueEngineError):
     """A data channel has a gap: a sequence number never arrived."""
 

@@ -1,6 +1,7 @@
 """Builders of the values tests need most: say what matters, the rest is filled in."""
 
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -15,6 +16,11 @@ _numbers: Final = itertools.count(1)
 def a_session_id(kind: str = "process-workflow", rank: int = 0) -> str:
     """Return a session id that no other test has."""
     return f"session-{kind}-{rank}-1700000000.0000000-{next(_numbers):021d}"
+
+
+def a_topic_prefix() -> str:
+    """Return a prefix of Kafka topics that no other test has."""
+    return f"be-{os.getpid()}-{next(_numbers)}"
 
 
 def a_plan(

@@ -5,8 +5,14 @@
 ``link`` ``store``      a link that knows all scripts, on ``redis_server``; and a store over it
 ``every_link``          a link on each of ``every_redis_server``
 ``own_redis``           a server of the test's own, to be killed and paused
+``kafka_server``        one Kafka broker for the whole run; each test uses topics of its own
+``kafka_behind_proxy``  a broker of the test's own, to be killed, and the proxy its clients go through
+
+Where Kafka cannot be run, tests that ask for it are skipped, and the end of the run says so loudly;
+with CI=true in the environment they fail.
 """
 
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -15,12 +21,50 @@ from apps.sessions.store import SessionStore
 from blueengine import ledger
 from blueengine.kit.redis_address import RedisAddress
 from blueengine.kit.redis_link import Link
-from tests.kit import servers
+from tests.kit import kafka, servers
+from tests.kit.fault_proxy import FaultProxy
+from tests.kit.kafka import RealKafka
 from tests.kit.servers import RealRedis, ServerProgram
 
+KAFKA_FIXTURES = {"kafka_server", "kafka_behind_proxy", "three_brokers", "own_kafka"}
 
-def pytest_report_header() -> str:
-    return f"redis: {', '.join(map(str, servers.found()))}"
+
+def pytest_report_header() -> list[str]:
+    missing = kafka.why_not()
+    return [
+        f"redis: {', '.join(map(str, servers.found()))}",
+        f"kafka: {missing or kafka.version()}",
+    ]
+
+
+def _asks_for_kafka(item: pytest.Item) -> bool:
+    return bool(KAFKA_FIXTURES & set(getattr(item, "fixturenames", ())))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Fetch Kafka before the first test, whose time is limited."""
+    wanted = any(map(_asks_for_kafka, session.items))
+    if wanted and not session.config.option.collectonly and not kafka.why_not():
+        kafka.prepare()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if _asks_for_kafka(item) and (missing := kafka.why_not()):
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail(f"Kafka is needed in CI: {missing}", pytrace=False)
+        _without_kafka.append(item.nodeid)
+        pytest.skip(missing)
+
+
+_without_kafka: list[str] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _without_kafka:
+        count = len(_without_kafka)
+        terminalreporter.section("KAFKA WAS NOT TESTED", sep="!", red=True, bold=True)
+        terminalreporter.line(f"{count} tests did not run: {kafka.why_not()}.")
+        terminalreporter.line("CONTRIBUTING.md says what they need.")
 
 
 @pytest.fixture(scope="session")
@@ -90,3 +134,18 @@ async def every_link(every_redis_server: RealRedis) -> AsyncIterator[Link]:
 def store(link: Link) -> SessionStore:
     """The services' view of an empty ledger."""
     return SessionStore(link)
+
+
+@pytest.fixture(scope="session")
+def kafka_server() -> Iterator[RealKafka]:
+    """A real Kafka of one broker, for the whole run."""
+    with RealKafka() as server:
+        yield server
+
+
+@pytest.fixture
+def kafka_behind_proxy() -> Iterator[tuple[RealKafka, FaultProxy]]:
+    """A Kafka of one broker that clients reach through a fault proxy; both the test's own."""
+    with FaultProxy() as proxy, RealKafka(advertise=lambda _: proxy.port) as server:
+        proxy.target = server.brokers[0].port
+        yield server, proxy

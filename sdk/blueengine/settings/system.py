@@ -7,7 +7,7 @@ Each field is read from the YAML file that ``BLUEEDGE_COMM_CONFIG`` (engines) or
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ import yaml
 
 from blueengine.errors import SettingsError
 from blueengine.kit.redis_address import RedisAddress
+from blueengine.settings.kafka import KafkaSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,39 @@ class SystemSettings:
     patience_seconds: float = 30.0
     """How long to wait for Redis to come back before work in flight fails."""
     log_level: str = "INFO"
+    kafka_brokers: str = ""
+    """``host:port`` of brokers, with commas between: data between engines goes over Kafka then."""
+    kafka_topic_prefix: str = "blueengine"
+    kafka_replication: int = 0
+    """Copies of each message; 0: what the brokers say."""
+    kafka_retention_seconds: float = 3600.0
+    """How long brokers keep what nobody reads; a reader away for longer loses its sessions."""
+    kafka_compression: str = "none"
+    kafka_max_message_bytes: int = 8 << 20
+    """A larger message is an error of its writer."""
+    kafka_tls: bool = False
+    kafka_ca_file: str = ""
+    """PEM with the authorities to trust; empty: the system's."""
+    kafka_cert_file: str = ""
+    kafka_key_file: str = ""
+    """PEM files of a client certificate, if brokers ask for one."""
+    kafka_sasl_mechanism: str = ""
+    kafka_username: str = ""
+    kafka_password: str = field(default="", repr=False)
+
+    @property
+    def kafka(self) -> KafkaSettings | None:
+        """Where Kafka is; None when data goes over Redis."""
+        if not self.kafka_brokers:
+            return None
+        prefix = "kafka_"
+        return KafkaSettings(
+            **{
+                one.name.removeprefix(prefix): getattr(self, one.name)
+                for one in fields(self)
+                if one.name.startswith(prefix)
+            }
+        )
 
     @property
     def redis(self) -> RedisAddress:
@@ -60,13 +94,13 @@ class SystemSettings:
         if not isinstance(from_file, dict):
             raise SettingsError(f"{file}: SYSTEM must hold names and values")
         values: dict[str, Any] = {}
-        for field in fields(cls):
-            name = field.name.upper()
+        for one in fields(cls):
+            name = one.name.upper()
             source, raw = f"{file}: SYSTEM.{name}", from_file.get(name)
             if name in environment:
                 source, raw = f"the environment variable {name}", environment[name]
             if raw is not None:
-                values[field.name] = convert(raw, type(field.default), source)
+                values[one.name] = convert(raw, type(one.default), source)
         settings = cls(**values)
         for name in ("heartbeat_seconds", "heartbeat_timeout", "patience_seconds"):
             if not 0 < (value := getattr(settings, name)) < math.inf:
@@ -79,7 +113,7 @@ class SystemSettings:
             )
         if settings.heartbeat_timeout < 2 * settings.heartbeat_seconds:
             raise SettingsError("HEARTBEAT_TIMEOUT must be at least twice HEARTBEAT_SECONDS")
-        _ = settings.redis  # a wrong URL is found now
+        _ = settings.redis, settings.kafka  # a wrong address is found now
         return settings
 
 

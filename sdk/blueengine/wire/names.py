@@ -99,3 +99,33 @@ HOOK_WAKE: Final = TEMPLATES["hook_wake"]
 
 WAKE_GROUP: Final = "management"
 """Consumer group on the wake stream: one management replica takes each wake-up."""
+
+
+# Kafka -------------------------------------------------------------------------------------------
+
+_PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-")
+
+
+def inbox_topic(prefix: str, instance: str) -> str:
+    """Return the topic that is an instance's inbox; as the instance.
+
+    Bytes that topics cannot have, or should not (Kafka takes ``a.b`` and ``a_b`` for the same),
+    are written as ``_`` and two hexadecimal digits.
+    """
+    spelled = "".join(
+        chr(byte) if chr(byte) in _PLAIN else f"_{byte:02x}" for byte in instance.encode()
+    )
+    return f"{prefix}-in-{spelled}"
+
+
+def instance_of(prefix: str, topic: str) -> str | None:
+    """Return whose inbox a topic is; None when it is not one of this platform's."""
+    start = f"{prefix}-in-"
+    if not topic.startswith(start):
+        return None
+    head, *rest = topic.removeprefix(start).split("_")
+    try:
+        tail = b"".join(bytes.fromhex(word[:2]) + word[2:].encode() for word in rest)
+        return (head.encode() + tail).decode()
+    except ValueError:
+        return None

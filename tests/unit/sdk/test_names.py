@@ -3,6 +3,8 @@
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from blueengine import ledger
 from blueengine.wire import names
@@ -52,3 +54,17 @@ def test_an_unknown_name_or_a_wrong_number_of_arguments_is_an_error() -> None:
         ledger.render("return K.nonsense(a)")
     with pytest.raises(ValueError, match="argument"):
         ledger.render("return K.session(a, b)")
+
+
+@given(instance=st.text(min_size=1, max_size=60))
+def test_a_topic_says_whose_inbox_it_is(instance: str) -> None:
+    topic = names.inbox_topic("be-1", instance)
+    assert re.fullmatch(r"[A-Za-z0-9_-]+", topic)
+    assert names.instance_of("be-1", topic) == instance
+
+
+@pytest.mark.parametrize(
+    "topic", ["other-in-x", "be-1", "be-1-out-x", "be-1-in-_zz", "be-1-in-_ff"]
+)
+def test_other_topics_are_nobodys_inbox(topic: str) -> None:
+    assert names.instance_of("be-1", topic) is None

@@ -22,7 +22,7 @@ def test_the_defaults_are_a_redis_on_this_machine() -> None:
 
 
 def test_the_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
-    text = "SYSTEM: {REDIS_ADDRESS: redis, REDIS_PORT: 7000, KAFKA_BROKERS: k, LOG_LEVEL: debug}"
+    text = "SYSTEM: {REDIS_ADDRESS: redis, REDIS_PORT: 7000, OF_ANOTHER: k, LOG_LEVEL: debug}"
     settings = load({"REDIS_PORT": "7001"}, text, tmp_path)
     assert (str(settings.redis), settings.log_level) == ("redis:7001/0", "debug")
 

@@ -1,0 +1,420 @@
+"""Data channels over Kafka: an instance's inbox is a topic of one partition, read without a group.
+
+Writers send one batch at a time to each inbox; what comes meanwhile is the next batch, so batches
+grow with the load and a single message waits for nothing. A batch is sent again, in order, until
+all copies that the brokers want have it (an idempotent producer, acks=all); where that ends, with a
+new producer, the reader knows a repetition by its sequence number.
+
+A message's header travels as one Kafka header; the payload is the record's value, untouched. What
+was read is removed before its retention is over, so brokers keep little of it.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.client import ConnectionGroup
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
+from aiokafka.protocol.admin import DeleteRecordsRequest
+
+from blueengine.errors import (
+    BlueEngineError,
+    ChannelError,
+    ChannelsAwayError,
+    DecodeError,
+    InboxLostError,
+    MessageTooLargeError,
+)
+from blueengine.kit import aio
+from blueengine.kit.backoff import delays
+from blueengine.kit.redis_link import Reply
+from blueengine.settings.kafka import KafkaSettings
+from blueengine.transport import kafka_topics
+from blueengine.transport.base import Message
+from blueengine.transport.kafka_topics import OVERHEAD_BYTES, REQUEST_MS, client_options
+from blueengine.wire import codec, names
+from blueengine.wire.envelope import Header
+
+log = logging.getLogger(__name__)
+
+HEADER: Final = "be"
+"""Name of the Kafka header that holds a message's header."""
+BATCH_BYTES: Final = 1 << 20
+FETCH_BYTES: Final = 4 << 20
+FETCH_WAIT_MS: Final = 5_000
+"""How long a broker keeps a read that finds nothing; no message waits for it."""
+IDLE_MS: Final = 1_000
+TRIM_BYTES: Final = 16 << 20
+"""What was read is removed when it is more than this, or when nothing comes for a while."""
+UNKNOWN_SECONDS: Final = 5.0
+"""A topic that brokers do not know for so long is gone; a new one is known to all in less."""
+LOOK_SECONDS: Final = 1.0
+STOP_SECONDS: Final = 2.0
+
+
+@dataclass
+class _Outlet:
+    """What is on its way to one instance, in order, and not yet acknowledged."""
+
+    topic: str
+    waiting: deque["_Item"] = field(default_factory=deque)
+    task: asyncio.Task[None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    header: bytes
+    payload: bytes
+    channel: str
+    give_up_at: float
+    future: "asyncio.Future[Reply]"
+
+
+class KafkaTransport:
+    """The transport of one instance."""
+
+    separate = True
+
+    def __init__(self, settings: KafkaSettings, instance: str, *, patience: float) -> None:
+        """Speak for ``instance``; what cannot be delivered within ``patience`` seconds fails."""
+        self._settings = settings
+        self._instance = instance
+        self._patience = patience
+        self._loop = asyncio.get_running_loop()
+        self._outlets: dict[str, _Outlet] = {}
+        self._producers = _Producers(settings)
+        self._inbox = TopicPartition(names.inbox_topic(settings.topic_prefix, instance), 0)
+        self._consumer: Any = None
+        self._untrimmed = self._untrimmed_bytes = self._position = 0
+        self._trimming: asyncio.Task[None] | None = None
+        self._heard: int | None = None
+        self._heard_at = 0.0
+        self._made = False
+
+    # -- life -------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Make the inbox and connect, waiting for Kafka as long as the patience says.
+
+        Raises:
+            ChannelsAwayError: It did not answer in time.
+            ChannelError: It refuses to make the topic.
+            SettingsError: A file for TLS cannot be read.
+        """
+        error: BlueEngineError | None = None
+        try:
+            async with asyncio.timeout(self._patience):
+                for delay in delays(0.1, 2.0):
+                    try:
+                        await self._connect()
+                    except ChannelsAwayError as exc:
+                        error = exc
+                        await asyncio.sleep(delay)
+                    else:
+                        return
+        except TimeoutError:
+            raise ChannelsAwayError(
+                f"no Kafka at {self._settings} within {self._patience:g} s; is it running there?"
+                f" ({error})"
+            ) from error
+
+    async def _connect(self) -> None:
+        async with kafka_topics.topics(self._settings) as topics:
+            fresh = await topics.make(self._instance) or self._made
+        self._made = True
+        consumer = AIOKafkaConsumer(
+            **client_options(self._settings),
+            auto_offset_reset="none",
+            enable_auto_commit=False,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            max_partition_fetch_bytes=max(
+                FETCH_BYTES, self._settings.max_message_bytes + OVERHEAD_BYTES
+            ),
+        )
+        try:
+            await asyncio.gather(consumer.start(), self._producers.get())
+            consumer.assign([self._inbox])
+            if fresh:
+                consumer.seek(self._inbox, 0)
+            else:  # what is there was for an earlier process of this name
+                await consumer.seek_to_end(self._inbox)
+        except (KafkaError, OSError, TimeoutError) as exc:
+            await consumer.stop()
+            raise kafka_topics.away(self._settings, kafka_topics.last_word.text or exc) from exc
+        except BaseException:
+            await consumer.stop()
+            raise
+        self._consumer = consumer
+        self._heard_at = self._loop.time()
+
+    async def close(self) -> None:
+        """Disconnect and remove the inbox; what was not acknowledged yet fails."""
+        for outlet in list(self._outlets.values()):
+            if outlet.task:
+                await aio.cancel(outlet.task)
+            self._fail(outlet, ChannelsAwayError("the connection to Kafka was closed"))
+        if self._trimming:
+            await aio.cancel(self._trimming)
+        if self._consumer is not None:
+            await self._consumer.stop()
+        await self._producers.close()
+        if self._made:
+            try:
+                async with (
+                    asyncio.timeout(STOP_SECONDS),
+                    kafka_topics.topics(self._settings) as topics,
+                ):
+                    await topics.remove([self._instance])
+            except (ChannelError, TimeoutError) as exc:
+                log.warning("the inbox is left to be removed by management: %s", exc)
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    def send(self, instance: str, header: Header, payload: bytes) -> "asyncio.Future[Reply]":
+        """Queue a message; it goes with the next batch to that instance."""
+        future: asyncio.Future[Reply] = self._loop.create_future()
+        encoded = codec.encode(header)
+        size, limit = len(payload), self._settings.max_message_bytes
+        if size > limit or len(encoded) > OVERHEAD_BYTES // 2:
+            size = max(size, len(encoded))
+            limit = limit if size == len(payload) else OVERHEAD_BYTES // 2
+            future.set_exception(_too_large(header.channel, size, limit))
+            return future
+        outlet = self._outlets.get(instance)
+        if outlet is None:
+            topic = names.inbox_topic(self._settings.topic_prefix, instance)
+            outlet = self._outlets[instance] = _Outlet(topic)
+        give_up_at = self._loop.time() + self._patience
+        outlet.waiting.append(_Item(encoded, payload, header.channel, give_up_at, future))
+        if outlet.task is None:
+            outlet.task = self._loop.create_task(self._deliver(instance, outlet), name="kafka-send")
+        return future
+
+    async def _deliver(self, instance: str, outlet: _Outlet) -> None:
+        """Send what waits for one instance, batch after batch, until nothing does."""
+        try:
+            while outlet.waiting:
+                await self._deliver_batch(outlet)
+        finally:
+            outlet.task = None
+            if not outlet.waiting:
+                self._outlets.pop(instance, None)
+
+    async def _deliver_batch(self, outlet: _Outlet) -> None:
+        try:
+            async with asyncio.timeout_at(outlet.waiting[0].give_up_at):
+                await self._try_batch(outlet)
+        except TimeoutError:
+            why = kafka_topics.last_word.text or "it does not acknowledge what is sent"
+            error = kafka_topics.away(self._settings, f"{why} (for {self._patience:g} s)")
+            self._fail(outlet, error)
+            self._producers.give_up()  # what it holds must not arrive after all
+        except MessageSizeTooLargeError:
+            # somebody made the topic smaller than we asked for
+            size = max(len(item.payload) for item in outlet.waiting)
+            limit = self._settings.max_message_bytes
+            self._fail(outlet, _too_large(outlet.waiting[0].channel, size, limit))
+        except TopicAuthorizationFailedError:
+            self._fail(outlet, ChannelError(f"Kafka does not let us write to {outlet.topic}"))
+        except (KafkaError, OSError) as exc:
+            log.warning("Kafka: begin anew with a producer, for %r", exc)
+            self._producers.give_up()
+
+    async def _try_batch(self, outlet: _Outlet) -> None:
+        producer = await self._producers.get()
+        if not await _is_known(producer.client, outlet.topic):
+            log.info("dropped %d messages to %s, which is gone", len(outlet.waiting), outlet.topic)
+            _settle(outlet, len(outlet.waiting))
+            return
+        batch, count = producer.create_batch(), 0
+        for item in outlet.waiting:
+            headers = [(HEADER, item.header)]
+            if not batch.append(timestamp=None, key=None, value=item.payload, headers=headers):
+                break
+            count += 1
+        sent = await producer.send_batch(batch, outlet.topic, partition=0)
+        while not (await asyncio.wait((sent,), timeout=LOOK_SECONDS))[0]:
+            if not await _is_known(producer.client, outlet.topic):
+                self._producers.give_up()  # it would try for ever
+                sent.add_done_callback(aio.take_note)
+                return
+        sent.result()
+        _settle(outlet, count)
+
+    def _fail(self, outlet: _Outlet, error: BlueEngineError) -> None:
+        waiting, outlet.waiting = outlet.waiting, deque()
+        for item in waiting:
+            if not item.future.done():
+                item.future.set_exception(error)
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    async def receive(self) -> list[Message]:
+        """Wait for messages and return them, oldest first.
+
+        Raises:
+            ChannelsAwayError: Kafka has been silent for longer than the patience.
+            InboxLostError: The topic was removed, or what it held was before it was read.
+        """
+        try:
+            found = await self._consumer.getmany(self._inbox, timeout_ms=IDLE_MS)
+        except KafkaError as exc:
+            raise InboxLostError(f"the inbox {self._inbox.topic} cannot be read: {exc!r}") from exc
+        records = found.get(self._inbox, ())
+        self._listen(bool(records))
+        messages: list[Message] = []
+        for record in records:
+            self._untrimmed_bytes += len(record.value)
+            try:
+                header = next(value for name, value in record.headers if name == HEADER)
+                messages.append((codec.decode(Header, header), record.value))
+            except (DecodeError, StopIteration):
+                log.exception("dropped a message that this version cannot read")
+        if records:
+            self._untrimmed += len(records)
+            self._position = records[-1].offset + 1
+        if self._untrimmed_bytes > TRIM_BYTES or (self._untrimmed and not records):
+            self._trim()
+        return messages
+
+    def _listen(self, something_came: bool) -> None:
+        """See that the broker still answers, be it that there is nothing."""
+        heard = self._consumer.last_poll_timestamp(self._inbox)
+        now = self._loop.time()
+        if something_came or heard != self._heard:
+            self._heard, self._heard_at = heard, now
+            return
+        silent = now - self._heard_at
+        if silent > UNKNOWN_SECONDS + FETCH_WAIT_MS / 1000:
+            topic = self._inbox.topic
+            if self._consumer.partitions_for_topic(topic) is None:
+                raise InboxLostError(f"the inbox {topic} was removed from Kafka")
+        if silent > self._patience:
+            raise kafka_topics.away(
+                self._settings, kafka_topics.last_word.text or f"silent for {silent:.0f} s"
+            )
+
+    def _trim(self) -> None:
+        """Have brokers remove what was read, beside everything else."""
+        if self._trimming is None or self._trimming.done():
+            self._untrimmed = self._untrimmed_bytes = 0
+            self._trimming = self._loop.create_task(
+                self._remove_until(self._position), name="kafka-trim"
+            )
+
+    async def _remove_until(self, offset: int) -> None:
+        try:
+            client = (await self._producers.get()).client
+            if not await _is_known(client, self._inbox.topic):
+                return
+            node = client.cluster.leader_for_partition(self._inbox)
+            request = DeleteRecordsRequest([(self._inbox.topic, [(0, offset)])], REQUEST_MS)
+            # on a connection of its own: brokers answer this when all copies have done it
+            await client.send(node, request, group=ConnectionGroup.COORDINATION)
+        except (KafkaError, OSError, TimeoutError, ChannelError) as exc:
+            log.info("what was read is removed later: %r", exc)
+
+
+class _Producers:
+    """The producer in use; one that cannot go on is replaced by a new one."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._lock = asyncio.Lock()
+        self._current: Any = None
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def get(self) -> Any:
+        """Return a producer that is connected, or was a moment ago.
+
+        Raises:
+            KafkaError: No broker can be reached.
+        """
+        async with self._lock:
+            if self._current is None:
+                self._current = await self._begin()
+            return self._current
+
+    def give_up(self) -> None:
+        """Use the current one no more; it ends beside everything else."""
+        if self._current is not None:
+            ending = asyncio.get_running_loop().create_task(_end(self._current), name="kafka-end")
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+            self._current = None
+
+    async def close(self) -> None:
+        self.give_up()
+        if self._ending:
+            await asyncio.wait(self._ending)
+
+    async def _begin(self) -> Any:
+        limit = self._settings.max_message_bytes + OVERHEAD_BYTES
+        compression = self._settings.compression
+        producer = AIOKafkaProducer(
+            **client_options(self._settings),
+            acks="all",
+            enable_idempotence=True,
+            compression_type=None if compression == "none" else compression,
+            max_batch_size=min(BATCH_BYTES, limit),
+            max_request_size=limit,
+        )
+        try:
+            await producer.start()
+        except BaseException:
+            await _end(producer)
+            raise
+        return producer
+
+
+async def _end(producer: Any) -> None:
+    """End a producer, without waiting for long for what it cannot deliver.
+
+    Left alone, its sender tries for ever, and so does an orderly stop.
+    """
+    stopping = asyncio.ensure_future(producer.stop())
+    stopping.add_done_callback(aio.take_note)
+    await asyncio.wait((stopping,), timeout=STOP_SECONDS)
+    if not stopping.done():
+        await aio.cancel(stopping)
+    sender = producer._sender.sender_task  # noqa: SLF001 - nothing public ends it
+    while sender is not None and not sender.done():
+        sender.cancel()  # each time one of the requests it waits for
+        await asyncio.wait((sender,), timeout=0.05)
+    await producer.client.close()
+
+
+async def _is_known(client: Any, topic: str) -> bool:
+    """Say whether a topic is there; one that no broker knows for a while is not."""
+    if client.cluster.partitions_for_topic(topic) is not None:
+        return True
+    loop = asyncio.get_running_loop()
+    await client.add_topic(topic)
+    unknown_since = loop.time()
+    for delay in delays(0.02, 0.2):
+        if client.cluster.partitions_for_topic(topic) is not None:
+            return True
+        answered = await client.force_metadata_update()
+        if not answered:
+            unknown_since = loop.time()  # nobody said that it is not there
+        elif loop.time() - unknown_since > UNKNOWN_SECONDS:
+            break
+        await asyncio.sleep(delay)
+    return client.cluster.partitions_for_topic(topic) is not None
+
+
+def _settle(outlet: _Outlet, count: int) -> None:
+    for _ in range(count):
+        future = outlet.waiting.popleft().future
+        if not future.done():
+            future.set_result(None)
+
+
+def _too_large(channel: str, size: int, limit: int) -> MessageTooLargeError:
+    return MessageTooLargeError(
+        f"channel {channel!r}: a message of {size} bytes is above the limit of {limit}"
+        " (KAFKA_MAX_MESSAGE_BYTES); payloads above 64 KiB go by reference where BLOB_DIR is set"
+    )
