@@ -4,6 +4,8 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from apps.restful.service.access import Keys, Owners
+from apps.restful.service.audit import Audit
 from apps.restful.service.metrics import Metrics
 from apps.restful.service.parts import Parts
 from apps.restful.service.shapes import Shapes
@@ -17,7 +19,29 @@ from blueengine import ids, ledger
 from blueengine.errors import SettingsError
 from blueengine.kit.clock import SystemClock
 from blueengine.kit.redis_link import Link, Subscription
+from blueengine.ledger import keys
+from blueengine.ledger.keys import KeyStore
 from blueengine.transport.blobs import BlobFolder
+from blueengine.wire import names
+
+
+def news(pokes: Pokes, known_keys: Keys) -> Subscription:
+    """Return what a gateway listens to: its pokes, and keys that changed."""
+
+    def on_message(message: bytes) -> None:
+        word, _, key_id = message.partition(b" ")
+        if word == b"key":
+            known_keys.forget(key_id.decode())
+        else:
+            pokes.on_message(message)
+
+    def on_connect() -> None:
+        known_keys.forget_all()
+        pokes.on_connect()
+
+    return Subscription(
+        channels=[pokes.channel, names.KEY_NEWS], on_message=on_message, on_connect=on_connect
+    )
 
 
 @asynccontextmanager
@@ -33,26 +57,27 @@ async def open_parts(settings: RestfulSettings) -> AsyncIterator[Parts]:
     except OSError as exc:
         raise SettingsError(f"BLOB_DIR {settings.blobs} cannot be made: {exc.strerror}") from exc
     pokes = Pokes(f"gateway-{ids.nanoid(os.urandom, 12)}")
+    audit = Audit.to(settings.audit_log) if settings.keys_needed else Audit(None)
     async with AsyncExitStack() as stack:
+        stack.callback(audit.close)
         link = Link(
             settings.system.redis,
-            scripts=ledger.load(*SCRIPTS, *interactive.SCRIPTS),
+            scripts=ledger.load(*SCRIPTS, *interactive.SCRIPTS, *keys.SCRIPTS),
             patience=settings.redis_patience,
         )
         stack.push_async_callback(link.close)
         await link.open()
+        store, clock = SessionStore(link), SystemClock()
+        known_keys = Keys(KeyStore(link, os.urandom), clock, rate=settings.rate)
         ears = Link(
             settings.system.redis,
-            subscription=Subscription(
-                channels=[pokes.channel], on_message=pokes.on_message, on_connect=pokes.on_connect
-            ),
+            subscription=news(pokes, known_keys),
             patience=settings.redis_patience,
         )
         stack.push_async_callback(ears.close)
         await ears.open()
         stack.push_async_callback(pokes.stop)
         await pokes.start(link)
-        store = SessionStore(link)
         specs = Specs(store)
         await specs.reload()
         yield Parts(
@@ -64,6 +89,9 @@ async def open_parts(settings: RestfulSettings) -> AsyncIterator[Parts]:
             pokes=pokes,
             blobs=BlobFolder(settings.blobs),
             metrics=Metrics(),
-            clock=SystemClock(),
+            clock=clock,
             entropy=os.urandom,
+            keys=known_keys,
+            owners=Owners(store),
+            audit=audit,
         )

@@ -15,6 +15,7 @@ from blueengine.errors import SettingsError
 from blueengine.settings.system import SystemSettings, convert, read_yaml
 
 CONFIG_VARIABLE: Final = "BLUEEDGE_CFG"
+AUTH_VARIABLE: Final = "BLUEENGINE_AUTH"
 _MIB: Final = 1 << 20
 
 
@@ -24,7 +25,15 @@ class RestfulSettings:
 
     system: SystemSettings
     host: str = "127.0.0.1"
-    """Only a loopback address: requests carry no keys yet."""
+    """Beyond a loopback address every request needs an API key."""
+    auth: str = "auto"
+    """``on`` | ``off`` | ``auto`` (on beyond loopback); ``BLUEENGINE_AUTH`` sets it, too."""
+    serve_anyone_without_keys: bool = False
+    """Listen beyond loopback with ``auth`` off: who reaches the port may do everything."""
+    rate: float = 0.0
+    """Requests per second of a key that has no rate of its own, at each gateway; 0: no limit."""
+    audit_log: str = ""
+    """File for the audit log; empty: standard error. Written only where keys are needed."""
     port: int = 8080
     """0: any free port."""
     blob_dir: str = ""
@@ -45,10 +54,17 @@ class RestfulSettings:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        if not _is_loopback(self.host):
+        if self.auth not in {"on", "off", "auto"}:
+            raise SettingsError(f"RESTFUL_AUTH is {self.auth!r}; it must be on, off or auto")
+        if (
+            self.auth == "off"
+            and not _is_loopback(self.host)
+            and not self.serve_anyone_without_keys
+        ):
             raise SettingsError(
-                f"RESTFUL_HOST {self.host!r} is not a loopback address: the gateway has no API keys"
-                " yet and listens on 127.0.0.1, ::1 or localhost only"
+                f"RESTFUL_HOST {self.host!r} is not a loopback address and RESTFUL_AUTH is off: "
+                "anybody who reaches the port could run engines and read everything. Turn keys on "
+                "(RESTFUL_AUTH=on), or say RESTFUL_SERVE_ANYONE_WITHOUT_KEYS=true"
             )
         if not 0 <= self.port <= 65535:
             raise SettingsError("RESTFUL_PORT must be between 0 and 65535")
@@ -62,8 +78,14 @@ class RestfulSettings:
         ):
             if getattr(self, name) <= 0:
                 raise SettingsError(f"RESTFUL_{name.upper()} must be greater than 0")
-        if self.max_wait < 0:
-            raise SettingsError("RESTFUL_MAX_WAIT must not be less than 0")
+        for name in ("max_wait", "rate"):
+            if getattr(self, name) < 0:
+                raise SettingsError(f"RESTFUL_{name.upper()} must not be less than 0")
+
+    @property
+    def keys_needed(self) -> bool:
+        """Whether a request needs an API key."""
+        return self.auth == "on" or (self.auth == "auto" and not _is_loopback(self.host))
 
     @property
     def blobs(self) -> Path:
@@ -95,6 +117,11 @@ class RestfulSettings:
                 raw = environment[f"RESTFUL_{name}"]
             if raw is not None:
                 values[field.name] = convert(raw, type(field.default), source)
+        if "auth" not in values and AUTH_VARIABLE in environment:
+            values["auth"] = environment[AUTH_VARIABLE]
+        # YAML takes a bare `on` for a truth value
+        if values.get("auth") in {"True", "False"}:
+            values["auth"] = "on" if values["auth"] == "True" else "off"
         return replace(cls(system=system), **values)
 
 

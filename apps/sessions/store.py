@@ -50,6 +50,8 @@ class NewSession:
     idempotency_key: str = ""
     body_hash: str = ""
     webhooks: Sequence[Webhook] = ()
+    tenant: str = ""
+    """Whose it is; empty: nobody's in particular."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +195,7 @@ class SessionStore:
         stored: list[Arg] = []
         for channel, item in new.stored:
             stored += [channel, codec.encode(item)]
+        hooks, *described = outbox.described(new.webhooks)
         reply = await self._link.run(
             "submit",
             plan.session,
@@ -208,9 +211,14 @@ class SessionStore:
             *(_us(s) for s in (new.start_timeout, new.time_limit, new.ttl, new.stop_grace)),
             new.max_attempts,
             msgspec.json.encode(dict(new.labels)),
-            new.idempotency_key,
+            # two tenants may have the same key; no key has a space in it
+            f"{new.tenant} {new.idempotency_key}"
+            if new.tenant and new.idempotency_key
+            else new.idempotency_key,
             new.body_hash,
-            *outbox.described(new.webhooks),
+            hooks,
+            new.tenant,
+            *described,
             *stored,
         )
         word = reply[0].decode()
@@ -240,6 +248,11 @@ class SessionStore:
         """Return a session, or None when it is unknown or forgotten."""
         flat = await self._link.send("HGETALL", names.session(session))
         return _record(session, dict(zip(flat[::2], flat[1::2], strict=True))) if flat else None
+
+    async def tenant_of(self, session: str) -> str | None:
+        """Return whose session it is (empty: nobody's in particular), or None when it is unknown."""
+        status, tenant = await self._link.send("HMGET", names.session(session), "st", "tenant")
+        return None if status is None else (tenant or b"").decode()
 
     async def stored_channels(self, session: str) -> tuple[str, ...] | None:
         """Return the names of its stored channels, or None when the session is unknown."""
@@ -305,14 +318,14 @@ class SessionStore:
     # -- many sessions ----------------------------------------------------------------------------
 
     async def page(
-        self, *, status: str = "", before: int = 0, limit: int = 50
+        self, *, tenant: str = "", status: str = "", before: int = 0, limit: int = 50
     ) -> list[tuple[str, int]]:
         """Return (session, created) newest first, created before ``before`` (0: from the newest).
 
-        The index of ``pending`` is in queue order and that of ``queuing`` by its deadline, so for
+        With ``tenant`` only its own. Without, the index of ``pending`` is in queue order and that of ``queuing`` by its deadline, so for
         these two ``before`` is not used and the whole (short) index is read.
         """
-        if status in {"pending", "queuing"}:
+        if not tenant and status in {"pending", "queuing"}:
             raw = await self._link.send("ZRANGE", names.status(status), 0, -1)
             times = [self._link.send("HGET", names.session(sid.decode()), "created") for sid in raw]
             found = [(sid.decode(), int(await at or 0)) for sid, at in zip(raw, times, strict=True)]
@@ -320,7 +333,7 @@ class SessionStore:
             return [pair for pair in found if not before or pair[1] < before][:limit]
         raw = await self._link.send(
             "ZREVRANGEBYSCORE",
-            names.status(status) if status else names.SESSIONS,
+            _index_of(tenant, status),
             f"({before}" if before else "+inf",
             "-inf",
             "WITHSCORES",
@@ -356,9 +369,9 @@ class SessionStore:
             )
         return found
 
-    async def counts(self, statuses: Sequence[str]) -> dict[str, int]:
-        """Return how many sessions are in each status."""
-        replies = [self._link.send("ZCARD", names.status(status)) for status in statuses]
+    async def counts(self, statuses: Sequence[str], *, tenant: str = "") -> dict[str, int]:
+        """Return how many sessions (with ``tenant``: of its own) are in each status."""
+        replies = [self._link.send("ZCARD", _index_of(tenant, status)) for status in statuses]
         return {status: await reply for status, reply in zip(statuses, replies, strict=True)}
 
     # -- engines ----------------------------------------------------------------------------------
@@ -490,6 +503,12 @@ class SessionStore:
     async def ping(self) -> None:
         """Ask Redis for a sign of life."""
         await self._link.send("PING")
+
+
+def _index_of(tenant: str, status: str) -> str:
+    if tenant:
+        return names.tenant_status(tenant, status) if status else names.tenant_sessions(tenant)
+    return names.status(status) if status else names.SESSIONS
 
 
 def _us(seconds: float) -> int:

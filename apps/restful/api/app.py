@@ -1,6 +1,7 @@
 """The application: routes, errors and document over the parts."""
 
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 
 from apps.restful.api import (
     openapi,
@@ -8,10 +9,14 @@ from apps.restful.api import (
     routes_engines,
     routes_files,
     routes_input,
+    routes_keys,
     routes_ops,
     routes_sessions,
+    rules,
 )
+from apps.restful.api.door import Door
 from apps.restful.api.measure import Measure
+from apps.restful.api.rules import Rules
 from apps.restful.api.shortcut import Shortcut
 from apps.restful.service.parts import Parts
 
@@ -19,7 +24,11 @@ VERSION = "0.1.0"
 
 
 def build(parts: Parts) -> FastAPI:
-    """Return the application that serves these parts; it opens and closes nothing."""
+    """Return the application that serves these parts; it opens and closes nothing.
+
+    Raises:
+        RuleMissingError: No rule says who may use one of its routes.
+    """
     app = FastAPI(
         title="BlueEngine",
         version=VERSION,
@@ -29,6 +38,7 @@ def build(parts: Parts) -> FastAPI:
     )
     app.state.parts = parts
     for router in (
+        routes_keys.router,
         routes_sessions.router,
         routes_engines.router,
         routes_files.router,
@@ -37,6 +47,8 @@ def build(parts: Parts) -> FastAPI:
     ):
         app.include_router(router)
     app.add_middleware(Shortcut, parts=parts, handlers=routes_sessions.SHORTCUTS)
+    rules.check(iter_route_contexts(app.routes))
+    app.add_middleware(Door, parts=parts, rules=Rules())
     app.add_middleware(Measure, metrics=parts.metrics)
     problems.install(app)
     openapi.install(app)

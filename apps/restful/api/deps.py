@@ -1,10 +1,12 @@
-"""How a route gets at the parts."""
+"""How a route gets at the parts, and at who asks."""
 
 from typing import Annotated
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from apps.restful.api.door import who_of
+from apps.restful.service.access import Who
 from apps.restful.service.parts import Parts
 
 
@@ -17,3 +19,4 @@ def parts_of(connection: HTTPConnection) -> Parts:
 
 
 PartsOf = Annotated[Parts, Depends(parts_of)]
+WhoAsks = Annotated[Who, Depends(who_of)]

@@ -6,23 +6,32 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from apps.restful.api.schemas import SingleEngineRequest, WorkflowRequest
+from apps.restful.api.schemas import KeyRequest, SingleEngineRequest, WorkflowRequest
 
 WAIT_NOTE: Final = "Answer when the session ends or after this time, whichever is first."
 _REF: Final = "#/components/schemas/{model}"
-_READ: Final[tuple[type[BaseModel], ...]] = (SingleEngineRequest, WorkflowRequest)
+_READ: Final[tuple[type[BaseModel], ...]] = (
+    KeyRequest,
+    SingleEngineRequest,
+    WorkflowRequest,
+)
 """Models of bodies that routes read by themselves."""
 
 
-def reads(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the part of a route's document for a body it reads by itself."""
+def in_body(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the part of a route's document for the JSON body it reads by itself."""
     extra = model.model_config.get("json_schema_extra")
     examples = extra.get("examples", []) if isinstance(extra, dict) else []
     content: dict[str, Any] = {"schema": {"$ref": _REF.format(model=model.__name__)}}
     if isinstance(examples, list) and examples:
         content["example"] = examples[0]
+    return {"requestBody": {"required": True, "content": {"application/json": content}}}
+
+
+def reads(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the part of a submitting route's document for its body and parameters."""
     document: dict[str, Any] = {
-        "requestBody": {"required": True, "content": {"application/json": content}},
+        **in_body(model),
         "parameters": [
             {
                 "name": "Idempotency-Key",

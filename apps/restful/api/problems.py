@@ -1,6 +1,7 @@
 """Errors to status codes: one table, and the shape every refusal has."""
 
 import logging
+import math
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 STATUS: Final[dict[type[BlueEngineError], int]] = {
     errors.MalformedError: 400,
+    errors.UnauthorizedError: 401,
+    errors.ForbiddenError: 403,
     errors.UnknownError: 404,
     BlobError: 404,
     errors.ConflictError: 409,
@@ -31,6 +34,7 @@ STATUS: Final[dict[type[BlueEngineError], int]] = {
     errors.RangeError: 416,
     errors.InvalidError: 422,
     errors.NoRoomError: 429,
+    errors.TooManyError: 429,
     errors.BusyError: 503,
     StoreAwayError: 503,
     ReadOnlyStoreError: 503,
@@ -47,13 +51,15 @@ CLIENT_GONE: Final = 499
 
 _WORDS: Final = {
     400: "The body is not JSON: syntax, encoding, duplicate members, nesting.",
+    401: "There is no valid API key in the request.",
+    403: "The key may not do this.",
     404: "There is none.",
     409: "It contradicts what is there.",
     413: "The body is too large.",
     415: "The body is of a type this route does not read.",
     416: "The range is not in the file.",
     422: "The request cannot be meant; every fault is named.",
-    429: "Too much waits to be consumed; see Retry-After.",
+    429: "Too many requests or pending sessions, or no room for more input; see Retry-After.",
     503: "Redis is away or refuses writes; see Retry-After.",
     507: "The blob folder is full.",
 }
@@ -100,8 +106,12 @@ def answer(error: BlueEngineError) -> Response:
         more = f"{len(faults) - SHOWN} more faults are not shown"
         shown.append(from_fault(Fault("", more, "more")))
     headers = {}
-    if status in {429, 503}:
+    if isinstance(error, errors.TooManyError):
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    elif status in {429, 503}:
         headers["Retry-After"] = RETRY_AFTER
+    elif status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="blueengine"'
     return refusal(status, str(error), shown, headers)
 
 

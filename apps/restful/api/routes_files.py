@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from apps.restful.api import render, schemas
-from apps.restful.api.deps import PartsOf
+from apps.restful.api.deps import PartsOf, WhoAsks
 from apps.restful.api.download import DOCUMENTS, file_response
 from apps.restful.api.problems import document, documented
 from apps.restful.api.responses import ok
@@ -42,6 +42,7 @@ router = APIRouter(prefix="/api/v1", tags=["files"])
 async def upload(
     request: Request,
     parts: PartsOf,
+    who: WhoAsks,
     name: Annotated[str, Query(description="Its file name.")] = "",
     x_file_name: Annotated[str, Header(description="Its file name, where not in `name`.")] = "",
 ) -> Response:
@@ -55,7 +56,7 @@ async def upload(
         msg = "send the file itself as the body (curl --data-binary @file), not a form"
         raise MediaTypeError.because(msg, loc="/header/Content-Type")
     said = request.headers.get("content-length", "")
-    limit = parts.settings.max_upload
+    limit = who.limit(parts.settings.max_upload)
     if said.isdecimal() and int(said) > limit:
         raise TooLargeError.because(f"an upload may have at most {limit} bytes")
     saved = await files.save(
@@ -63,6 +64,7 @@ async def upload(
         request.stream(),
         content_type=word(kind, "/header/Content-Type"),
         name=word((name or x_file_name).rpartition("/")[2], "/query/name"),
+        tenant=who.tenant,
         limit=limit,
         entropy=parts.entropy,
     )
@@ -87,10 +89,10 @@ def word(text: str, loc: str) -> str:
     response_class=FileResponse,
     responses=DOCUMENTS | documented(404),
 )
-async def download(parts: PartsOf, file_id: str) -> Response:
+async def download(parts: PartsOf, who: WhoAsks, file_id: str) -> Response:
     """Return an uploaded file; ranges are served."""
     found = await asyncio.to_thread(files.find, parts.blobs, file_id)
-    if found is None:
+    if found is None or not who.owns(found.tenant):
         raise UnknownError.because(f"there is no file {file_id[:80]!r}")
     path = parts.blobs.path(files.ref(found.id))
     return file_response(path, content_type=found.content_type, name=found.name)

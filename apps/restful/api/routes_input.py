@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from apps.restful.api import body, convert, schemas
-from apps.restful.api.deps import PartsOf
+from apps.restful.api.deps import PartsOf, WhoAsks
 from apps.restful.api.problems import document, documented
 from apps.restful.api.responses import ok
 from apps.restful.api.routes_files import word
@@ -54,6 +54,7 @@ async def push_message(
     *,
     request: Request,
     parts: PartsOf,
+    who: WhoAsks,
     session_id: str,
     name: str,
     sequence: Annotated[
@@ -93,8 +94,8 @@ async def push_message(
     target = await push.find(parts, session_id, name)
     kind = request.headers.get("content-type", "")
     if body.is_json(kind):
-        value = await body.read_json(request, limit=parts.settings.max_body)
-        message = await push.from_json(parts, target, name, value)
+        value = await body.read_json(request, limit=who.limit(parts.settings.max_body))
+        message = await push.from_json(parts, target, name, value, who)
     else:
         message = await push.from_bytes(
             parts,
@@ -103,6 +104,7 @@ async def push_message(
             request.stream(),
             content_type=word(kind, "/header/Content-Type"),
             name=word(file_name.rpartition("/")[2], "/query/name"),
+            who=who,
         )
     wanted = Wanted(number=sequence, key=idempotency_key, wait=wait)
     accepted = await push.push(parts, target, name, message, wanted)

@@ -11,12 +11,14 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from apps.restful.api import body, convert, render, schemas, sse
-from apps.restful.api.deps import PartsOf, parts_of
+from apps.restful.api.deps import PartsOf, WhoAsks, parts_of
+from apps.restful.api.door import SESSION, who_of
 from apps.restful.api.download import DOCUMENTS, bytes_response, file_response
 from apps.restful.api.openapi import WAIT_NOTE, reads
 from apps.restful.api.problems import document, documented
 from apps.restful.api.responses import ok
 from apps.restful.service import feed, read
+from apps.restful.service.access import Who
 from apps.restful.service.answer import Answer
 from apps.restful.service.errors import InvalidError
 from apps.restful.service.parts import Parts
@@ -74,18 +76,18 @@ async def process_workflow(request: Request) -> Response:
 
 async def run_single(request: Request, parts: Parts) -> Response:
     """Do what ``process_single_engine`` says."""
-    key = _key(request)
-    value = await body.read_json(request, limit=parts.settings.max_body)
+    key, who = _key(request), who_of(request)
+    value = await body.read_json(request, limit=who.limit(parts.settings.max_body))
     order = convert.single(body.validate(schemas.SingleEngineRequest, value), key, value)
-    return await _submitted(request, parts, order)
+    return await _submitted(request, parts, order, who)
 
 
 async def run_workflow(request: Request, parts: Parts) -> Response:
     """Do what ``process_workflow`` says."""
-    key = _key(request)
-    value = await body.read_json(request, limit=parts.settings.max_body)
+    key, who = _key(request), who_of(request)
+    value = await body.read_json(request, limit=who.limit(parts.settings.max_body))
     order = convert.workflow(*_workflow(parts, value), key, value)
-    return await _submitted(request, parts, order)
+    return await _submitted(request, parts, order, who)
 
 
 def _workflow(parts: Parts, value: Any) -> tuple[schemas.KnownWorkflowRequest, KnownShape]:
@@ -108,10 +110,14 @@ SHORTCUTS: Final = {
 """POST routes that are served without the framework's routing; see ``shortcut``."""
 
 
-async def _submitted(request: Request, parts: Parts, order: Order) -> Response:
+async def _submitted(request: Request, parts: Parts, order: Order, who: Who) -> Response:
     if request.scope["query_string"] and _is_dry_run(request):
-        return ok(render.placement(await try_out(parts, order)))
-    return answered(await submit(parts, order))
+        return ok(render.placement(await try_out(parts, order, who)))
+    answer = await submit(parts, order, who)
+    if who.key:
+        request.scope[SESSION] = answer.session
+        parts.owners.add(answer.session, who.tenant)
+    return answered(answer)
 
 
 def _key(request: Request) -> str:
@@ -180,6 +186,7 @@ async def read_workflow(
 async def list_sessions(
     *,
     parts: PartsOf,
+    who: WhoAsks,
     status: Annotated[schemas.StatusWord | None, Query()] = None,
     engine: Annotated[str, Query(max_length=64)] = "",
     label: Annotated[
@@ -192,6 +199,7 @@ async def list_sessions(
     """Return sessions, newest first. A page may be short, even empty, before the last one."""
     found = await read.list_sessions(
         parts,
+        who,
         status=status or "",
         engine=engine,
         labels=_labels(label),

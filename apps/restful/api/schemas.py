@@ -195,6 +195,30 @@ class WorkflowRequest(KnownWorkflowRequest):
     )
 
 
+class KeyRequest(_In):
+    """A key to be made."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"tenant": "acme", "scopes": ["submit", "read"], "name": "web shop"}]
+        }
+    )
+
+    tenant: str = ""
+    """Whose sessions and files it makes and sees; empty: your own tenant."""
+    scopes: Annotated[list[Literal["submit", "read", "admin"]], Field(min_length=1, max_length=3)]
+    name: Text = ""
+    """For people."""
+    expires_in_second: Annotated[float, Field(gt=0, le=3660 * _DAY, allow_inf_nan=False)] | None = (
+        None
+    )
+    """The key is valid for so long; without it, until it is revoked."""
+    rate_per_second: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = 0
+    """Requests per second at one gateway; 0: as its settings say."""
+    max_body: Annotated[int, Field(ge=0)] = 0
+    """Bytes of a session request or an upload at most; 0: as the gateway's settings say."""
+
+
 # ---- answers -------------------------------------------------------------------------------------
 
 StatusWord = Literal[
@@ -524,13 +548,49 @@ class EngineList(_Out):
     engines: list[EngineView]
 
 
+ScopeWord = Literal["submit", "read", "admin"]
+
+
+class KeyView(_Out):
+    """What is kept of an API key."""
+
+    id: str
+    tenant: str
+    scopes: list[ScopeWord]
+    name: str
+    state: Literal["active", "expired", "revoked"]
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+    last_used_at: str | None
+    """To the minute."""
+    rate_per_second: float
+    """0: as the gateway's settings say."""
+    max_body: int
+
+
+class NewKey(KeyView):
+    """A key that was made a moment ago."""
+
+    key: str
+    """The key itself: it is shown this once."""
+
+
+class KeyList(_Out):
+    """Keys, newest first."""
+
+    keys: list[KeyView]
+    cursor: str | None
+
+
 class Stats(_Out):
     """Counts."""
 
     sessions: dict[StatusWord, int]
     total_sessions: int
     engines: int
-    waiting_requests: int
+    waiting_requests: int | None
+    """Held until a session has news; null for those who see only their own tenant."""
 
 
 class Health(_Out):

@@ -66,6 +66,35 @@ class RangeError(RefusedError):
     code = "range-not-satisfiable"
 
 
+class UnauthorizedError(RefusedError):
+    """The request has no key, or none that is valid."""
+
+    code = "unauthorized"
+
+
+class ForbiddenError(RefusedError):
+    """The key is valid and may not do this."""
+
+    code = "forbidden"
+
+
+class TooManyError(RefusedError):
+    """For now there is more than is taken; the same request will do later."""
+
+    code = "too-many"
+    retriable = True
+
+    retry_after: float = 1.0
+    """After how many seconds it is worth to come back."""
+
+    @classmethod
+    def because(cls, msg: str, *, loc: str = "", kind: str = "", retry_after: float = 1.0) -> Self:
+        """Return the error of a single fault."""
+        error = super().because(msg, loc=loc, kind=kind)
+        error.retry_after = retry_after
+        return error
+
+
 class BusyError(RefusedError):
     """For now it cannot be done; trying again helps."""
 

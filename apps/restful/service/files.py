@@ -29,6 +29,8 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     content_type: str = ""
     name: str = ""
+    tenant: str = ""
+    """Whose it is; empty: nobody's in particular."""
 
 
 def find(blobs: BlobFolder, file_id: str) -> Upload | None:
@@ -49,6 +51,7 @@ async def save(
     *,
     content_type: str,
     name: str,
+    tenant: str,
     limit: int,
     entropy: Entropy,
 ) -> Upload:
@@ -79,6 +82,7 @@ async def save(
             sha256=await asyncio.to_thread(writer.finish, held),
             content_type=content_type,
             name=name,
+            tenant=tenant,
         )
         await asyncio.to_thread(writer.publish, upload)
     except BaseException as exc:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from apps.restful.service.access import Keys, Owners
+from apps.restful.service.audit import Audit
 from apps.restful.service.metrics import Metrics
 from apps.restful.service.shapes import Shapes
 from apps.restful.service.specs import Specs
@@ -28,3 +30,6 @@ class Parts:
     metrics: Metrics
     clock: Clock
     entropy: Entropy
+    keys: Keys
+    owners: Owners
+    audit: Audit

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Final
 import orjson
 
 from apps.restful.service import start_data
+from apps.restful.service.access import Who
 from apps.restful.service.errors import (
     ConflictError,
     InvalidError,
@@ -98,8 +99,8 @@ async def find(parts: Parts, session: str, channel: str) -> Target:
     return target
 
 
-async def from_json(parts: Parts, target: Target, channel: str, value: Any) -> Message:
-    """Return the message that a JSON value means: what start data of the channel may be.
+async def from_json(parts: Parts, target: Target, channel: str, value: Any, who: Who) -> Message:
+    """Return the message that a JSON value from ``who`` means: what start data of the channel may be.
 
     Raises:
         InvalidError: It fits no message of the channel's type.
@@ -110,7 +111,7 @@ async def from_json(parts: Parts, target: Target, channel: str, value: Any) -> M
     except Misfit as exc:
         loc = f"/{exc.key}" if exc.key else ""
         raise InvalidError.because(str(exc), loc=loc, kind="bad-payload") from exc
-    start = await start_data.begin([Feeding(channel, kind, payload, "")], parts.blobs)
+    start = await start_data.begin([Feeding(channel, kind, payload, "")], parts.blobs, who)
     if start.faults:
         raise InvalidError(start.faults)
     ref = pushed_ref(target.session, ids.nanoid(parts.entropy))
@@ -127,6 +128,7 @@ async def from_bytes(
     *,
     content_type: str,
     name: str,
+    who: Who,
 ) -> Message:
     """Return the message in a stream of bytes; what is large goes to a file as it comes.
 
@@ -139,7 +141,8 @@ async def from_bytes(
     if kind == JSON:
         msg = f"channel {channel!r} takes JSON: send it as application/json"
         raise MediaTypeError.because(msg, loc="/header/Content-Type")
-    limit = parts.settings.max_body if kind in INLINE else parts.settings.max_upload
+    settings = parts.settings
+    limit = who.limit(settings.max_body if kind in INLINE else settings.max_upload)
     check = codecs.getincrementaldecoder("utf-8")().decode if kind == TEXT else None
     digest = hashlib.sha256(f"{content_type}\0{name}\0".encode())
     spool = _Spool(parts, target.session, limit)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from apps.restful.service.access import Who
 from apps.restful.service.answer import Answer, Queue, load_inline, look
 from apps.restful.service.errors import ConflictError, UnknownError
 from apps.restful.service.parts import Parts
@@ -189,6 +190,7 @@ async def read_blob(parts: Parts, session: str, channel: str, index: int) -> Blo
 
 async def list_sessions(
     parts: Parts,
+    who: Who,
     *,
     status: str,
     engine: str,
@@ -196,11 +198,11 @@ async def list_sessions(
     limit: int,
     before: int,
 ) -> Listed:
-    """Return sessions newest first, created before ``before`` (0: from the newest)."""
+    """Return sessions that ``who`` sees, newest first, created before ``before`` (0: the newest)."""
     found: list[Head] = []
     scanned = 0
     while True:
-        page = await parts.store.page(status=status, before=before, limit=limit)
+        page = await parts.store.page(tenant=who.sees, status=status, before=before, limit=limit)
         for head in await parts.store.heads([session for session, _ in page]):
             if _matches(head, status, engine, labels):
                 found.append(head)

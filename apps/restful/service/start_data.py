@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from apps.restful.service import files
+from apps.restful.service.access import Who
 from blueengine.graph.dag import Fault, Feeding
 from blueengine.graph.payload import Inline, Referred
 from blueengine.transport.blobs import INLINE_LIMIT, BlobFolder, start_ref
@@ -32,11 +33,12 @@ class _Found:
 class Start:
     """The start data of one request: ``faults`` first, then ``put`` it into a session."""
 
-    def __init__(self, feedings: Sequence[Feeding], blobs: BlobFolder) -> None:
-        """Decode and look up everything; ``faults`` then holds what is wrong."""
+    def __init__(self, feedings: Sequence[Feeding], blobs: BlobFolder, who: Who) -> None:
+        """Decode and look up everything, as far as ``who`` may see it; ``faults`` then holds what is wrong."""
         self.faults: list[Fault] = []
         self._feedings = feedings
         self._blobs = blobs
+        self._who = who
         self._found = [self._find(feeding) for feeding in feedings]
         self.needs_files = not _is_small(self._found)
         """``put`` will write files, so it is for a thread."""
@@ -63,7 +65,7 @@ class Start:
 
     def _upload(self, payload: Referred, loc: str) -> _Found:
         upload = files.find(self._blobs, payload.value)
-        if upload is None:
+        if upload is None or not self._who.owns(upload.tenant):
             msg = f"no uploaded file has the id {payload.value[:80]!r}"
             self.faults.append(Fault(loc, msg, "unknown-file"))
             return _Found(b"")
@@ -108,11 +110,11 @@ class Start:
         ]
 
 
-async def begin(feedings: Sequence[Feeding], blobs: BlobFolder) -> Start:
+async def begin(feedings: Sequence[Feeding], blobs: BlobFolder, who: Who) -> Start:
     """Return the start data, looked at in a thread where that may take time."""
     if all(isinstance(feeding.payload, Inline) for feeding in feedings):
-        return Start(feedings, blobs)
-    return await asyncio.to_thread(Start, feedings, blobs)
+        return Start(feedings, blobs, who)
+    return await asyncio.to_thread(Start, feedings, blobs, who)
 
 
 async def put(start: Start, session: str) -> StartData:

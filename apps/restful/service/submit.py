@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from apps.restful.service import start_data
+from apps.restful.service.access import Who
 from apps.restful.service.answer import Answer, Queue, look
 from apps.restful.service.errors import BusyError, ConflictError, InvalidError
 from apps.restful.service.parts import Parts
@@ -64,8 +65,8 @@ class Lack:
     """What would satisfy it, in words."""
 
 
-async def submit(parts: Parts, order: Order) -> Answer:
-    """Store a session and return what is known of it: at its end, or when the wait is over.
+async def submit(parts: Parts, order: Order, who: Who) -> Answer:
+    """Store a session of ``who`` and return what is known of it: at its end, or when the wait is over.
 
     Raises:
         InvalidError: With every fault of the request; nothing is stored.
@@ -75,7 +76,7 @@ async def submit(parts: Parts, order: Order) -> Answer:
     session = _new_id(parts, order)
     wait = min(order.wait, parts.settings.max_wait)
     for _ in range(_TRIES):
-        plan, start, version = await _checked(parts, order, session)
+        plan, start, version = await _checked(parts, order, session, who)
         feed = await start_data.put(start, session)
         stored = start.stored(plan, feed.feeds)
         new = NewSession(
@@ -92,6 +93,7 @@ async def submit(parts: Parts, order: Order) -> Answer:
             labels=order.graph.labels,
             idempotency_key=order.idempotency_key,
             body_hash=order.body_hash,
+            tenant=who.tenant,
         )
         with parts.pokes.listen(session) as bell:
             gateway = parts.pokes.gateway if wait > 0 else ""
@@ -109,13 +111,13 @@ async def submit(parts: Parts, order: Order) -> Answer:
     raise BusyError.because("the specs of engines are changing; try again")
 
 
-async def try_out(parts: Parts, order: Order) -> Placement:
+async def try_out(parts: Parts, order: Order, who: Who) -> Placement:
     """Check a session and say whether it would be placed now; nothing is stored.
 
     Raises:
         InvalidError: With every fault of the request.
     """
-    plan, _, _ = await _checked(parts, order, _new_id(parts, order))
+    plan, _, _ = await _checked(parts, order, _new_id(parts, order), who)
     mine = await parts.store.next_order(order.graph.rank)
     return Placement(plan=plan, lacking=await lacks(parts, plan, mine))
 
@@ -161,15 +163,17 @@ def _new_id(parts: Parts, order: Order) -> str:
     )
 
 
-async def _checked(parts: Parts, order: Order, session: str) -> tuple[Plan, start_data.Start, int]:
+async def _checked(
+    parts: Parts, order: Order, session: str, who: Who
+) -> tuple[Plan, start_data.Start, int]:
     """Return the plan, its start data, and the version of the specs it was checked against."""
     faults: Sequence[Fault] = ()
     for _ in range(_TRIES):
         version = parts.specs.version
         checked = _check(parts, order, session)
         if checked.plan is not None and not order.refused and not checked.feedings:
-            return checked.plan, start_data.Start((), parts.blobs), version
-        start = await start_data.begin(checked.feedings, parts.blobs)
+            return checked.plan, start_data.Start((), parts.blobs, who), version
+        start = await start_data.begin(checked.feedings, parts.blobs, who)
         faults = [*checked.faults, *start.faults, *order.refused]
         if checked.plan is not None and not faults:
             return checked.plan, start, version

@@ -50,6 +50,14 @@ TEMPLATES: Final[dict[str, str]] = {
     "hook_totals": "be:hook:totals",  # hash    outcome -> tries so far
     "hook_secrets": "be:hook:secrets:{}",  # list    "<secret> <created> <valid until or 0>" of a tenant
     "hook_wake": "be:hook:wake",  # pub/sub an event waits that is due now
+    # tenants and their keys ----------------------------------------------------------------------
+    "tenants": "be:tenants",  # set     every tenant that has a key, a limit or a session
+    "tenant_sessions": "be:t:{}:sessions",  # zset    its sessions -> created, microseconds
+    "tenant_status": "be:t:{}:status:{}",  # zset    the same, one per status
+    "key": "be:key:{}",  # hash    an API key: digest, tenant, scopes …; kept when revoked
+    "keys": "be:keys",  # zset    ids of all keys -> created, microseconds
+    "tenant_keys": "be:t:{}:keys",  # zset    the same, of one tenant
+    "key_news": "be:key-news",  # pub/sub "key <id>" of keys that changed
     # waking others -------------------------------------------------------------------------------
     "wake": "be:wake",  # stream  "engine" that has both capacity and waiting sessions
     "poke": "be:poke:{}",  # pub/sub one per gateway process: session ids with news
@@ -83,6 +91,10 @@ hook_delivery: Final = TEMPLATES["hook_delivery"].format
 hook_tries: Final = TEMPLATES["hook_tries"].format
 hook_index: Final = TEMPLATES["hook_index"].format
 hook_secrets: Final = TEMPLATES["hook_secrets"].format
+tenant_sessions: Final = TEMPLATES["tenant_sessions"].format
+tenant_status: Final = TEMPLATES["tenant_status"].format
+key: Final = TEMPLATES["key"].format
+tenant_keys: Final = TEMPLATES["tenant_keys"].format
 
 SESSIONS: Final = TEMPLATES["sessions"]
 ORDER: Final = TEMPLATES["order"]
@@ -96,6 +108,9 @@ SCALE: Final = TEMPLATES["scale"]
 HOOK_RECEIVERS: Final = TEMPLATES["hook_receivers"]
 HOOK_TOTALS: Final = TEMPLATES["hook_totals"]
 HOOK_WAKE: Final = TEMPLATES["hook_wake"]
+TENANTS: Final = TEMPLATES["tenants"]
+KEYS: Final = TEMPLATES["keys"]
+KEY_NEWS: Final = TEMPLATES["key_news"]
 
 WAKE_GROUP: Final = "management"
 """Consumer group on the wake stream: one management replica takes each wake-up."""

@@ -7,7 +7,7 @@ from apps.restful.api import render
 from apps.restful.api.problems import STATUS, answer
 from apps.restful.service import errors
 from apps.restful.service.answer import Answer, Queue
-from blueengine.errors import BlueEngineError, ReadOnlyStoreError, StoreAwayError
+from blueengine.errors import BlueEngineError
 from blueengine.wire import codec
 from blueengine.wire.envelope import Meta, Stored
 from blueengine.wire.report import Fault
@@ -77,7 +77,7 @@ def test_each_error_has_its_status_and_the_one_shape(kind: type[BlueEngineError]
         "message": "why",
         "data": {"errors": [{"loc": loc, "msg": "why", "type": kind.code}]},
     }
-    retried = kind in {StoreAwayError, ReadOnlyStoreError, errors.BusyError}
+    retried = kind.retriable
     assert ("retry-after" in response.headers) == retried
 
 

@@ -27,10 +27,40 @@ def test_loopback_may_be_listened_on(host: str) -> None:
     assert RestfulSettings.load({"RESTFUL_HOST": host}).host == host
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.1", "example.com", ""])
-def test_anything_beyond_loopback_is_refused(host: str) -> None:
-    with pytest.raises(SettingsError, match="not a loopback address"):
-        RestfulSettings.load({"RESTFUL_HOST": host})
+BEYOND = ["0.0.0.0", "::", "192.168.0.1", "example.com", ""]
+
+
+@pytest.mark.parametrize("host", BEYOND)
+def test_keys_are_needed_beyond_loopback(host: str) -> None:
+    assert RestfulSettings.load({"RESTFUL_HOST": host}).keys_needed
+    assert RestfulSettings.load({"RESTFUL_HOST": host, "RESTFUL_AUTH": "on"}).keys_needed
+
+
+@pytest.mark.parametrize("host", BEYOND)
+def test_to_be_open_beyond_loopback_is_refused_unless_it_is_said_in_so_many_words(
+    host: str,
+) -> None:
+    asked = {"RESTFUL_HOST": host, "BLUEENGINE_AUTH": "off"}
+    with pytest.raises(SettingsError, match="RESTFUL_SERVE_ANYONE_WITHOUT_KEYS=true"):
+        RestfulSettings.load(asked)
+    said = {"RESTFUL_SERVE_ANYONE_WITHOUT_KEYS": "true"}
+    assert not RestfulSettings.load(asked | said).keys_needed
+    # the words alone turn nothing off
+    assert RestfulSettings.load({"RESTFUL_HOST": host} | said).keys_needed
+
+
+def test_loopback_is_open_unless_keys_are_asked_for(tmp_path: Path) -> None:
+    assert not RestfulSettings.load({}).keys_needed
+    assert RestfulSettings.load({"BLUEENGINE_AUTH": "on"}).keys_needed
+    assert not RestfulSettings.load({"BLUEENGINE_AUTH": "on", "RESTFUL_AUTH": "off"}).keys_needed
+    file = tmp_path / "services.yml"
+    file.write_text("RESTFUL: {AUTH: on}\n")
+    assert RestfulSettings.load({"BLUEEDGE_CFG": str(file)}).keys_needed
+
+
+def test_a_word_that_says_neither_on_nor_off_is_refused() -> None:
+    with pytest.raises(SettingsError, match="on, off or auto"):
+        RestfulSettings.load({"BLUEENGINE_AUTH": "yes please"})
 
 
 @pytest.mark.parametrize(

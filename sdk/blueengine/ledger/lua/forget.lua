@@ -16,4 +16,8 @@ if S.hooks then unlist(S.id, S.hooks) end
 redis.call('DEL', S.key, K.events(S.id))
 redis.call('ZREM', K.sessions(), S.id)
 redis.call('ZREM', K.status(S.st), S.id)
+if S.tenant then
+  redis.call('ZREM', K.tenant_sessions(S.tenant), S.id)
+  redis.call('ZREM', K.tenant_status(S.tenant, S.st), S.id)
+end
 return 1

@@ -5,6 +5,7 @@
 --       10 gateway to poke at the end, or ""  11 start timeout  12 time limit or 0  13 ttl
 --       14 stop grace (all microseconds)  15 max attempts  16 labels (JSON)
 --       17 Idempotency-Key record or ""  18 hash of the body  19 its webhooks (lib/outbox.lua) or ""
+--       20 tenant or ""
 --       then the webhooks themselves, then stored start data: channel, item, …
 -- answer: {"created"|"exists", session, status, sessions before it or -1, pending, queuing}
 --         (the three numbers are counted only for a session that waits)
@@ -32,7 +33,8 @@ if ARGV[9] ~= '-1' and ARGV[9] ~= (redis.call('GET', K.specs()) or '0') then ret
 if ARGV[17] ~= '' then redis.call('SET', K.idempotency(ARGV[17]), sid .. ' ' .. ARGV[18], 'EX', 86400) end
 
 local order = num(-tonumber(ARGV[3]) * 68719476736 + redis.call('INCR', K.order()))
-local S = {id = sid, key = key, st = 'pending', at = 1, text = ARGV[5], slots = 0, dirty = {}, history = {'k', 'session', 'st', 'pending'},
+local tenant = ARGV[20] ~= '' and ARGV[20]
+local S = {id = sid, key = key, tenant = tenant, st = 'pending', at = 1, text = ARGV[5], slots = 0, dirty = {}, history = {'k', 'session', 'st', 'pending'},
   -- known here, so that the placement does not ask Redis for them
   fields = {plan = ARGV[4], fed = ARGV[6], input = ARGV[7], start = ARGV[11], order = order,
     created = num(t), parked = false, refusers = false, missed = false}}
@@ -40,10 +42,14 @@ S.dirty = {'at', 1, 'kind', ARGV[2], 'rank', ARGV[3], 'plan', ARGV[4], 'nodes', 
   'fed', ARGV[6], 'input', ARGV[7], 'stored', ARGV[8], 'wait', ARGV[10], 'start', ARGV[11], 'limit', ARGV[12],
   'ttl', ARGV[13], 'grace', ARGV[14], 'max', ARGV[15], 'labels', ARGV[16], 'order', order, 'created', num(t)}
 
+if tenant then
+  put(S, 'tenant', tenant)
+  redis.call('ZADD', K.tenant_sessions(tenant), num(t), sid)
+end
 for _, n in ipairs(nodes(S)) do
   redis.call('SADD', K.demand(n.engine), demand_member(S, n.name))
 end
-local kept_items, text, rest = {}, {}, 20
+local kept_items, text, rest = {}, {}, 21
 if ARGV[19] ~= '' then
   S.hooks = ARGV[19]
   put(S, 'hooks', S.hooks)

@@ -10,12 +10,12 @@
 -- load(session, field, …): nil when there is none. The further fields are fetched with it.
 local function load(sid, ...)
   local key, further = K.session(sid), {...}
-  local v = redis.call('HMGET', key, 'st', 'at', 'nodes', 'left', 'unready', 'slots', 'follow', 'hooks', ...)
+  local v = redis.call('HMGET', key, 'st', 'at', 'nodes', 'left', 'unready', 'slots', 'follow', 'hooks', 'tenant', ...)
   if not v[1] then return nil end
   local fields = {}
-  for i = 1, #further do fields[further[i]] = v[8 + i] end
+  for i = 1, #further do fields[further[i]] = v[9 + i] end
   return {id = sid, key = key, st = v[1], was = v[1], at = tonumber(v[2]), text = v[3], left = tonumber(v[4]),
-    unready = tonumber(v[5]), slots = tonumber(v[6] or '0'), follow = v[7], hooks = v[8], fields = fields, dirty = {}, history = {}}
+    unready = tonumber(v[5]), slots = tonumber(v[6] or '0'), follow = v[7], hooks = v[8], tenant = v[9], fields = fields, dirty = {}, history = {}}
 end
 
 -- fetch(S, field, …): get several fields at once
@@ -147,6 +147,10 @@ local function save(S)
   if S.st ~= S.was or S.start_due then
     if S.was and S.was ~= S.st then redis.call('ZREM', K.status(S.was), S.id) end
     redis.call('ZADD', K.status(S.st), score(S, S.st), S.id)
+    if S.tenant and S.st ~= S.was then
+      if S.was then redis.call('ZREM', K.tenant_status(S.tenant, S.was), S.id) end
+      redis.call('ZADD', K.tenant_status(S.tenant, S.st), get(S, 'created'), S.id)
+    end
     if S.st == 'pending' then
       for _, n in ipairs(nodes(S)) do redis.call('ZADD', K.pending_list(n.engine), get(S, 'order'), S.id) end
     elseif S.was == 'pending' then

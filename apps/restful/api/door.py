@@ -1,0 +1,180 @@
+"""The door: who sends a request, may it, how often; and what every answer carries.
+
+Plain ASGI and before everything else, the shortcut and WebSockets included. What is not in the
+table of ``rules`` goes nowhere.
+"""
+
+import time
+from types import SimpleNamespace
+from typing import Any, Final
+
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from apps.restful.api import problems
+from apps.restful.api.render import when
+from apps.restful.api.responses import refusal
+from apps.restful.api.rules import WEBSOCKET, Found, Rules
+from apps.restful.service.access import ANYONE, Who, check_scope
+from apps.restful.service.errors import ForbiddenError, UnauthorizedError
+from apps.restful.service.parts import Parts
+from apps.restful.service.rate import Bucket
+from apps.restful.service.read import unknown
+from blueengine.errors import BlueEngineError
+from blueengine.wire.access import OPERATOR, id_of
+
+WHO: Final = "blueengine.who"
+"""Where a request's scope holds who sends it."""
+SESSION: Final = "blueengine.session"
+"""Where a request's scope holds the session it is about."""
+
+_TOLD: Final = frozenset({401, 403, 429})
+"""Answers that go into the audit log, whatever was asked."""
+_ANONYMOUS: Final = frozenset({401, 429})
+_LINES_PER_SECOND: Final = 20.0
+"""Of the audit log, for answers that anybody can have without end."""
+
+_CSP: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
+_PAGES: Final = frozenset({"/docs", "/docs/oauth2-redirect", "/redoc"})
+"""Pages for people; they load their scripts from elsewhere, which the policy would not allow."""
+
+
+def who_of(connection: HTTPConnection) -> Who:
+    """Return who sends a request."""
+    who = connection.scope[WHO]
+    if not isinstance(who, Who):
+        raise TypeError("the request did not come through the door; see app.build")
+    return who
+
+
+class Door:
+    """Lets a request in, or says why not."""
+
+    def __init__(self, app: ASGIApp, parts: Parts, rules: Rules) -> None:
+        """Stand before ``app``."""
+        self._app = app
+        self._parts = parts
+        self._rules = rules
+        self._open = not parts.settings.keys_needed
+        self._lines = Bucket(_LINES_PER_SECOND, time.monotonic())
+        self._left_out = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in, or answer it."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        status = 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            kind = message["type"]
+            if kind in {"http.response.start", "websocket.http.response.start"}:
+                status = message["status"]
+                _add_headers(message["headers"], scope["path"])
+            elif kind == "websocket.accept":
+                status = 101
+            await send(message)
+
+        if self._open:
+            scope[WHO] = ANYONE
+            await self._app(scope, receive, sending)
+            return
+        method = scope.get("method", WEBSOCKET)
+        found = self._rules.find(method, scope["path"])
+        code = ""
+        try:
+            if found is None:
+                await _nowhere(self._rules.methods(scope["path"]))(scope, receive, sending)
+                return
+            try:
+                await self._let_in(scope, found)
+            except BlueEngineError as exc:
+                code = exc.code
+                scope.setdefault("route", SimpleNamespace(path=found.path))  # for the counters
+                await problems.answer(exc)(scope, receive, sending)
+            else:
+                await self._app(scope, receive, sending)
+        finally:
+            if found is not None and (found.rule.writes or code or status in _TOLD):
+                self._write_down(scope, method, found, status, code)
+
+    async def _let_in(self, scope: Scope, found: Found) -> None:
+        rule = found.rule
+        if rule.scope is None:
+            return
+        who = scope[WHO] = await self._parts.keys.who(_key(scope))
+        check_scope(who, rule.scope)
+        if rule.operator and who.tenant != OPERATOR:
+            raise ForbiddenError.because(f"this is for keys of the tenant {OPERATOR!r} only")
+        if found.session:
+            scope[SESSION] = found.session
+            if not await self._parts.owners.owns(who, found.session):
+                raise unknown(found.session)
+
+    def _write_down(self, scope: Scope, method: str, found: Found, status: int, code: str) -> None:
+        if status in _ANONYMOUS and self._lines.take(time.monotonic()) > 0:
+            self._left_out += 1
+            return
+        who: Who | None = scope.get(WHO)
+        facts: dict[str, Any] = {
+            "time": when(int(self._parts.clock.unix() * 1e6)),
+            "key": who.key if who else id_of(_key_or_nothing(scope)) or "",
+            "tenant": who.tenant if who else "",
+            "method": method,
+            "route": found.path,
+            "session": scope.get(SESSION, ""),
+            "status": status,
+            "outcome": code or ("ok" if 0 < status < 400 else "refused" if status else "broken"),
+            "from": scope["client"][0] if scope.get("client") else "",
+        }
+        if self._left_out:
+            facts["left_out"], self._left_out = self._left_out, 0
+        self._parts.audit.write(facts)
+
+
+def _key(scope: Scope) -> str:
+    """Return the key in a request's headers.
+
+    Raises:
+        UnauthorizedError: There is none.
+    """
+    key = _key_or_nothing(scope)
+    if not key:
+        raise UnauthorizedError.because(
+            "this gateway needs an API key: send `Authorization: Bearer <key>` or `X-API-Key: <key>`",
+            loc="/header/Authorization",
+        )
+    return key
+
+
+def _key_or_nothing(scope: Scope) -> str:
+    other = ""
+    for name, value in scope["headers"]:
+        if name == b"authorization" and value[:7].lower() == b"bearer ":
+            return str(value[7:].strip(), "latin-1")
+        if name == b"x-api-key":
+            other = str(value.strip(), "latin-1")
+    return other
+
+
+def _nowhere(methods: list[str]) -> Response:
+    """Return the answer for what no route is for."""
+    if not methods:
+        return refusal(404, "Not found", [{"loc": "", "msg": "Not found", "type": "not-found"}])
+    fault = {"loc": "", "msg": "Method not allowed", "type": "method-not-allowed"}
+    return refusal(405, "Method not allowed", [fault], {"Allow": ", ".join(methods)})
+
+
+def _add_headers(headers: list[tuple[bytes, bytes]], path: str) -> None:
+    have = {name for name, _ in headers}
+    headers += [header for header in _HEADERS if header[0] not in have]
+    if _CSP[0] not in have and path not in _PAGES:
+        headers.append(_CSP)
