@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -16,8 +17,8 @@ from apps.local.processes import Child, Kept, Program, all_of, describe_exit, st
 from blueengine import ledger
 from blueengine.errors import BlueEngineError
 from blueengine.kit import aio
-from blueengine.kit.redis_address import RedisAddress
 from blueengine.kit.redis_link import Link, Subscription
+from blueengine.settings.system import SystemSettings
 from blueengine.wire import names
 
 READY_SECONDS: Final = 30.0
@@ -141,7 +142,10 @@ async def _autoscaler(
     stack: contextlib.AsyncExitStack,
     notice: Callable[[str], None],
 ) -> None:
-    address = RedisAddress.from_url(environment["REDIS_URL"])
+    # where Redis is, with what the environment says of its certificates
+    address = SystemSettings.load(
+        {**os.environ, **environment}, config_variable="BLUEEDGE_CFG"
+    ).redis
     link = Link(address, scripts=ledger.load(*ledger_view.SCRIPTS))
     await link.open()
     stack.push_async_callback(link.close)

@@ -254,6 +254,46 @@ class RealRedis:
         self.process = None
 
 
+class RealSentinel:
+    """A Redis Sentinel that watches one primary, and alone decides that it is down."""
+
+    def __init__(self, primary: RealRedis, *, name: str = "mymaster", password: str = "") -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="blueengine-sentinel-"))
+        self.port = _free_port()
+        self.name = name
+        lines = [
+            f"port {self.port}",
+            "bind 127.0.0.1",
+            f"dir {self.folder}",
+            f"logfile {self.folder}/sentinel.log",
+            f"sentinel monitor {name} 127.0.0.1 {primary.port} 1",
+            f"sentinel down-after-milliseconds {name} 500",
+            f"sentinel failover-timeout {name} 2000",
+            *([f"requirepass {password}"] if password else []),
+        ]
+        (self.folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
+        self.process = subprocess.Popen(
+            [primary.program.path, self.folder / "sentinel.conf", "--sentinel"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def log(self) -> str:
+        """Return what it has written to its log."""
+        path = self.folder / "sentinel.log"
+        return path.read_text(errors="replace") if path.exists() else "(no log)"
+
+
 _alive: "weakref.WeakSet[RealRedis]" = weakref.WeakSet()
 
 

@@ -33,6 +33,7 @@ from blueengine.errors import (
 )
 from blueengine.kit.backoff import delays
 from blueengine.kit.redis_address import RedisAddress
+from blueengine.kit.redis_sentinel import find_primary
 
 log = logging.getLogger(__name__)
 
@@ -148,6 +149,8 @@ class Link:
         self._connecting: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._heard_at = 0.0
+        self._problem = ""
+        """Why the last try to connect failed."""
         self._away = False
         self._opened = False
         self._closed = False
@@ -169,6 +172,7 @@ class Link:
             await self.close()
             raise StoreAwayError(
                 f"no Redis at {self.address} within {self._patience:g} s; is it running there?"
+                + (f" ({self._problem})" if self._problem else "")
             ) from None
         except BaseException:
             await self.close()
@@ -234,9 +238,9 @@ class Link:
             return
         if self._subscription is not None and self._take_push(reply):
             return
-        if isinstance(reply, StoreReplyError) and str(reply).startswith("NOSCRIPT"):
-            # Redis lost its scripts (SCRIPT FLUSH). A new connection loads them, then repeats
-            # what waits in its order; repeating just this one would reorder it.
+        if isinstance(reply, StoreReplyError) and self._is_passing(str(reply)):
+            # A new connection repeats what waits, in its order; repeating just this one would
+            # reorder it.
             if self._transport:
                 self._transport.abort()
             return
@@ -245,6 +249,16 @@ class Link:
         _, future = self._waiting.popleft()
         if future is not None:
             _settle(future, reply)
+
+    def _is_passing(self, error: str) -> bool:
+        """Whether the command will be taken over another connection.
+
+        Redis lost its scripts (SCRIPT FLUSH), which a new connection loads; it was frozen in the
+        middle of a script; or it is no primary any more, and the Sentinels know the new one.
+        """
+        if error.startswith(("NOSCRIPT", "BUSY ")):
+            return True
+        return bool(self.address.sentinels) and "READONLY " in error
 
     def _take_push(self, reply: Reply) -> bool:
         if isinstance(reply, list) and reply and self._subscription:
@@ -280,6 +294,7 @@ class Link:
             try:
                 await self._connect()
             except (OSError, StoreReplyError, TimeoutError, asyncio.IncompleteReadError) as exc:
+                self._problem = str(exc)
                 if isinstance(exc, StoreReplyError) and _is_bad_login(exc):
                     log.error("Redis at %s refuses the login: %s", self.address, exc)
                     if not self._opened:
@@ -321,11 +336,13 @@ class Link:
         self._shaking = deque(replies)
         try:
             transport.write(b"".join(map(_pack, commands)))
-            await asyncio.gather(*replies)
+            answers = await asyncio.gather(*replies)
         finally:
             self._shaking = None
             for reply in replies:
                 reply.cancel()
+        if self.address.sentinels and answers[commands.index(("ROLE",))][0] != b"master":
+            raise ConnectionRefusedError("the Sentinels named one that is no primary (any more)")
         if transport.is_closing():  # lost after the last reply: on_lost took it for a failed login
             raise ConnectionResetError("closed after logging in")
 
@@ -336,14 +353,25 @@ class Link:
                 lambda: wire, path=address.unix_path
             )
             return transport
-        context = ssl.create_default_context() if address.tls else None
-        transport, _ = await self._loop.create_connection(
-            lambda: wire, address.host, address.port, ssl=context
-        )
+        tls = self._tls_context()
+        host, port = address.host, address.port
+        if address.sentinels:
+            host, port = await find_primary(address, tls)
+        transport, _ = await self._loop.create_connection(lambda: wire, host, port, ssl=tls)
         sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return transport
+
+    def _tls_context(self) -> ssl.SSLContext | None:
+        """Return how to speak TLS; read anew for each connection, as certificates are renewed."""
+        address = self.address
+        if not address.tls:
+            return None
+        context = ssl.create_default_context(cafile=address.tls_ca or None)
+        if address.tls_cert:
+            context.load_cert_chain(address.tls_cert, address.tls_key or None)
+        return context
 
     def _handshake(self) -> list[tuple[Arg, ...]]:
         address = self.address
@@ -356,6 +384,8 @@ class Link:
         if address.db:
             commands.append(("SELECT", address.db))
         commands.append(("PING",))
+        if address.sentinels:
+            commands.append(("ROLE",))
         commands.extend(("SCRIPT", "LOAD", script.text) for script in self._scripts.values())
         return commands
 

@@ -127,6 +127,9 @@ async def _live(
                     log.info("engine %s attends as %s", engine.settings.id, name)
                     reason = "the engine process failed"
                     reason = await _serve(host, stop)
+            except BlueEngineError as exc:
+                reason = f"the engine process failed: {exc}"
+                raise
             except asyncio.CancelledError:
                 reason, grace = "the engine was told to end at once", 0.0
                 raise

@@ -7,14 +7,14 @@ Each field is read from the YAML file that ``BLUEEDGE_COMM_CONFIG`` (engines) or
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
 
 from blueengine.errors import SettingsError
-from blueengine.kit.redis_address import RedisAddress
+from blueengine.kit.redis_address import RedisAddress, sentinels_from_text
 from blueengine.settings.kafka import KafkaSettings
 
 
@@ -23,10 +23,23 @@ class SystemSettings:
     """Settings every process of one platform shares. Times are seconds."""
 
     redis_url: str = ""
-    """``redis://[user:password@]host:port/db``; wins over address, port and password."""
+    """``redis://[user:password@]host:port/db``, ``rediss://…`` (TLS), ``unix://path`` or
+    ``redis+sentinel://[user:password@]host:port,host:port/primary/db``; wins over the seven below."""
     redis_address: str = "127.0.0.1"
     redis_port: int = 6379
+    redis_username: str = ""
     redis_password: str = ""
+    redis_tls: bool = False
+    redis_sentinels: str = ""
+    """``host:port,host:port``: ask these where the primary is."""
+    redis_sentinel_primary: str = "mymaster"
+    """The name by which the Sentinels know it."""
+    redis_sentinel_password: str = ""
+    redis_tls_ca: str = ""
+    """File with the certificates to trust; the system's when empty."""
+    redis_tls_cert: str = ""
+    """File with a certificate of our own, where Redis asks for one, and of its key below."""
+    redis_tls_key: str = ""
     blob_dir: str = ""
     """Folder shared by gateway and engines for payloads too large for messages; empty: none."""
     heartbeat_seconds: float = 1.0
@@ -73,9 +86,24 @@ class SystemSettings:
     def redis(self) -> RedisAddress:
         """Where Redis is."""
         if self.redis_url:
-            return RedisAddress.from_url(self.redis_url)
-        return RedisAddress(
-            host=self.redis_address, port=self.redis_port, password=self.redis_password
+            address = RedisAddress.from_url(self.redis_url)
+        else:
+            sentinels = self.redis_sentinels
+            address = RedisAddress(
+                host=self.redis_address,
+                port=self.redis_port,
+                username=self.redis_username,
+                password=self.redis_password,
+                tls=self.redis_tls,
+                sentinels=sentinels_from_text(sentinels) if sentinels else (),
+                primary=self.redis_sentinel_primary if sentinels else "",
+            )
+        return replace(
+            address,
+            tls_ca=self.redis_tls_ca,
+            tls_cert=self.redis_tls_cert,
+            tls_key=self.redis_tls_key,
+            sentinel_password=self.redis_sentinel_password,
         )
 
     @classmethod
@@ -102,19 +130,26 @@ class SystemSettings:
             if raw is not None:
                 values[one.name] = convert(raw, type(one.default), source)
         settings = cls(**values)
-        for name in ("heartbeat_seconds", "heartbeat_timeout", "patience_seconds"):
-            if not 0 < (value := getattr(settings, name)) < math.inf:
-                raise SettingsError(f"{name.upper()} is {value:g}; it must be greater than 0")
-        if not 0 < settings.redis_port < 65536:
-            raise SettingsError(f"REDIS_PORT is {settings.redis_port}; it must be 1 to 65535")
-        if settings.log_level.upper() not in logging.getLevelNamesMapping():
-            raise SettingsError(
-                f"LOG_LEVEL is {settings.log_level!r}; it must be DEBUG, INFO, WARNING or ERROR"
-            )
-        if settings.heartbeat_timeout < 2 * settings.heartbeat_seconds:
-            raise SettingsError("HEARTBEAT_TIMEOUT must be at least twice HEARTBEAT_SECONDS")
-        _ = settings.redis, settings.kafka  # a wrong address is found now
+        settings._check()
         return settings
+
+    def _check(self) -> None:
+        for name in ("heartbeat_seconds", "heartbeat_timeout", "patience_seconds"):
+            if not 0 < (value := getattr(self, name)) < math.inf:
+                raise SettingsError(f"{name.upper()} is {value:g}; it must be greater than 0")
+        if not 0 < self.redis_port < 65536:
+            raise SettingsError(f"REDIS_PORT is {self.redis_port}; it must be 1 to 65535")
+        if self.log_level.upper() not in logging.getLevelNamesMapping():
+            raise SettingsError(
+                f"LOG_LEVEL is {self.log_level!r}; it must be DEBUG, INFO, WARNING or ERROR"
+            )
+        if self.heartbeat_timeout < 2 * self.heartbeat_seconds:
+            raise SettingsError("HEARTBEAT_TIMEOUT must be at least twice HEARTBEAT_SECONDS")
+        _ = self.redis, self.kafka  # a wrong address is found now
+        for name in ("redis_tls_ca", "redis_tls_cert", "redis_tls_key"):
+            path = getattr(self, name)
+            if path and not Path(path).is_file():
+                raise SettingsError(f"{name.upper()} is {path!r}, which is no file")
 
 
 def convert(raw: Any, kind: type, source: str) -> Any:

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 BLOCK_MS = 5_000
 AT_ONCE = 256
+UNATTENDED_SECONDS = 300
 TRIM_ENTRIES = 64
 TRIM_BYTES = 1 << 20
 """What was read is trimmed away when it is more than this, or when nothing comes for a while."""
@@ -72,7 +73,10 @@ class RedisStreams:
 
     async def open(self) -> None:
         """Make the inbox: writers never do, so that none is left behind for a dead instance."""
-        await self._writing.send("XADD", self._inbox, "*", "opened", "1")
+        made = self._writing.send("XADD", self._inbox, "*", "opened", "1")
+        # it stays with the attendance; who dies before that leaves nothing for long
+        await self._writing.send("EXPIRE", self._inbox, UNATTENDED_SECONDS)
+        await made
 
     def send(self, instance: str, header: Header, payload: bytes) -> "asyncio.Future[Reply]":
         """Append a message to an instance's inbox, if that is still there."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from blueengine.transport.redis_streams import RedisStreams
 from blueengine.wire import names
 from blueengine.wire.report import Outcome
 from tests.integration.ledger.world import LONG, World
@@ -64,6 +65,19 @@ async def test_a_beat_puts_the_deadline_off(world: World) -> None:
     await world.link.send("ZADD", names.DEADLINES, 0, name)
     assert await world.instance(name).beat() == b"ok"
     assert await world.store.reap(heartbeat_timeout=LONG) == []
+
+
+async def test_the_inbox_is_there_for_as_long_as_the_attendance(world: World) -> None:
+    """Whoever dies between making its inbox and its attendance leaves it for a while only."""
+    transport = RedisStreams(world.link, world.link, "early")
+    await transport.open()
+    inbox = names.inbox("early")
+    assert 0 < await world.link.send("TTL", inbox) <= 300
+    await world.attend(name="early")
+    assert await world.link.send("TTL", inbox) == -1
+    await world.link.send("EXPIRE", inbox, 300)
+    await world.instance("early").beat()
+    assert await world.link.send("TTL", inbox) == -1
 
 
 async def test_a_beat_of_one_given_up_says_so_and_does_not_revive_it(world: World) -> None:

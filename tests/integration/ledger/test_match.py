@@ -1,6 +1,8 @@
 """match: freed capacity goes to those who wait, in order; nobody starves."""
 
+from blueengine.wire import names
 from tests.integration.ledger.world import World
+from tests.kit.builders import an_engine_spec
 
 
 async def test_in_order_of_rank_then_arrival(world: World) -> None:
@@ -80,6 +82,19 @@ async def test_no_wake_up_without_both_sides(world: World) -> None:
     assert await world.woken() == []
     await world.submit("b")
     assert await world.woken() == []
+
+
+async def test_wake_ups_that_nobody_takes_are_bounded(world: World) -> None:
+    name = await world.attend("a")
+    running = await world.submit("a")
+    await world.submit("a")
+    [part] = await world.run(running)
+    assert await world.link.send("ZADD", names.free("a"), 1, name) == 0
+    for _ in range(12_000):
+        world.instance(name).attend(an_engine_spec("a"), {})
+    assert 10_000 <= await world.link.send("XLEN", names.WAKE) < 11_000
+    await world.link.send("ZADD", names.free("a"), 0, name)
+    await world.finish(part)
 
 
 async def test_each_way_of_freeing_a_slot_wakes_those_who_wait(world: World) -> None:

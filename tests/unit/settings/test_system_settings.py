@@ -33,6 +33,35 @@ def test_a_url_wins_over_its_parts() -> None:
     assert settings.redis.password == "secret"
 
 
+def test_redis_may_be_found_by_sentinels_and_over_tls(tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.touch()
+    settings = load(
+        {
+            "REDIS_SENTINELS": "s1,s2:7000",
+            "REDIS_SENTINEL_PRIMARY": "main",
+            "REDIS_SENTINEL_PASSWORD": "theirs",
+            "REDIS_USERNAME": "me",
+            "REDIS_PASSWORD": "mine",
+            "REDIS_TLS": "yes",
+            "REDIS_TLS_CA": str(ca),
+        }
+    )
+    assert str(settings.redis) == "main/0 by the Sentinels s1:26379,s2:7000"
+    assert settings.redis.sentinels == (("s1", 26379), ("s2", 7000))
+    assert (settings.redis.tls, settings.redis.tls_ca) == (True, str(ca))
+    assert (settings.redis.username, settings.redis.password) == ("me", "mine")
+    assert settings.redis.sentinel_password == "theirs"
+    assert "mine" not in repr(settings.redis)
+    assert "theirs" not in repr(settings.redis)
+
+
+def test_files_of_certificates_go_with_a_url_too(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").touch()
+    settings = load({"REDIS_URL": "rediss://there", "REDIS_TLS_CA": str(tmp_path / "ca.pem")})
+    assert settings.redis.tls_ca == str(tmp_path / "ca.pem")
+
+
 @pytest.mark.parametrize("text", ["", "SYSTEM:", "OTHER: {}"])
 def test_a_file_may_say_nothing_of_it(tmp_path: Path, text: str) -> None:
     assert load({}, text or "{}", tmp_path) == load({})
@@ -45,6 +74,8 @@ def test_a_file_may_say_nothing_of_it(tmp_path: Path, text: str) -> None:
         ({"REDIS_PORT": ""}, "the environment variable REDIS_PORT is '', which is no int"),
         ({"REDIS_PORT": "0"}, "REDIS_PORT is 0; it must be 1 to 65535"),
         ({"REDIS_URL": "localhost:6379"}, "the Redis URL must look like redis://host:6379/0"),
+        ({"REDIS_TLS_CA": "/no/ca.pem"}, "REDIS_TLS_CA is '/no/ca.pem', which is no file"),
+        ({"REDIS_SENTINELS": ":1"}, "':1' must name Sentinels like host:26379,host:26379"),
         ({"HEARTBEAT_SECONDS": "soon"}, "HEARTBEAT_SECONDS is 'soon', which is no float"),
         ({"HEARTBEAT_SECONDS": "0"}, "HEARTBEAT_SECONDS is 0; it must be greater than 0"),
         ({"HEARTBEAT_SECONDS": "-1"}, "HEARTBEAT_SECONDS is -1; it must be greater than 0"),

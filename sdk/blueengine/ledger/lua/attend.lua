@@ -15,6 +15,7 @@ if redis.call('EXISTS', K.instance(instance)) == 0 then
     'since', num(t), unpack(ARGV, 6))
   redis.call('ZADD', K.free(engine), ARGV[3], instance)
 end
+redis.call('PERSIST', K.inbox(instance))  -- made before the attendance, for a while
 redis.call('ZADD', K.deadlines(), num(t + ARGV[5]), instance)
 wake(engine)
 return 'ok'

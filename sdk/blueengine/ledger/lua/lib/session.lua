@@ -118,11 +118,12 @@ local function score(S, st)
   return get(S, 'created')
 end
 
--- wake(engine): have management match it, if there are both free slots and somebody who waits
+-- wake(engine): have management match it, if there are both free slots and somebody who waits.
+-- Without any management wake-ups pile up to a bound; its sweep finds what was dropped.
 local function wake(engine)
   if redis.call('ZCARD', K.waiting(engine)) > 0 then
     local best = redis.call('ZREVRANGE', K.free(engine), 0, 0, 'WITHSCORES')
-    if best[2] and tonumber(best[2]) > 0 then redis.call('XADD', K.wake(), '*', 'e', engine) end
+    if best[2] and tonumber(best[2]) > 0 then redis.call('XADD', K.wake(), 'MAXLEN', '~', '10000', '*', 'e', engine) end
   end
 end
 
