@@ -29,6 +29,7 @@ OF_EXTRAS = {
     "rich",
     "typer",
     "uvicorn",
+    "watchfiles",
 }
 
 

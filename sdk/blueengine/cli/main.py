@@ -49,7 +49,7 @@ def build() -> "typer.Typer":
     """Return the application with every command."""
     import typer
 
-    from blueengine.cli import engine, engines, run_workflow, sessions
+    from blueengine.cli import engine, engines, new_engine, run_workflow, sessions
 
     app = typer.Typer(
         name="blueengine",
@@ -62,6 +62,7 @@ def build() -> "typer.Typer":
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name, reverse=True):
         app.command(point.name)(point.load())
     app.command("run")(run_workflow.run)
+    app.command("new-engine")(new_engine.new_engine)
     app.add_typer(sessions.app, name="sessions")
     app.add_typer(engines.app, name="engines")
     app.add_typer(engine.app, name="engine")

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,8 +46,7 @@ def _run(path: Path) -> Any:
     if not path.is_file():
         raise DeclarationError(f"{path} is no file; name an engine's .py file")
     path = path.resolve()
-    if str(path.parent) not in sys.path:
-        sys.path.insert(0, str(path.parent))  # as `python engine.py` does
+    _give_way(path.parent)
     spec = importlib.util.spec_from_file_location(f"_engine_{path.parent.name}_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise DeclarationError(f"{path} cannot be imported")
@@ -54,3 +54,21 @@ def _run(path: Path) -> Any:
     sys.modules[spec.name] = module  # what the author pickles names its module
     spec.loader.exec_module(module)
     return module
+
+
+def _give_way(folder: Path) -> None:
+    """Let imports find the modules of this folder first, as ``python engine.py`` does.
+
+    Another engine's ``steps``, say, that this process imported before would be taken for this one's.
+    """
+    own = str(folder)
+    if own in sys.path:
+        sys.path.remove(own)
+    sys.path.insert(0, own)
+    for entry in folder.iterdir():
+        module = sys.modules.get(entry.stem)
+        file = getattr(module, "__file__", None)
+        if file and entry.suffix in {".py", ""} and not file.startswith(f"{own}{os.sep}"):
+            is_package = entry.is_dir() and (entry / "__init__.py").exists()
+            if entry.suffix == ".py" or is_package:
+                del sys.modules[entry.stem]

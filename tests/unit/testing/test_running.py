@@ -284,3 +284,27 @@ def test_an_engine_file_is_loaded_without_being_started(tmp_path: Path) -> None:
 def test_what_is_no_engine_is_told(target: str, words: str) -> None:
     with pytest.raises(DeclarationError, match=words):
         load(target)
+
+
+def test_two_engines_may_have_modules_of_one_name(tmp_path: Path) -> None:
+    answers = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        (folder / "configs").mkdir(parents=True)
+        (folder / "configs" / "engine.yml").write_text(
+            f"ENGINE: {{ID: {name}}}\nOUTPUTS: {{NAMES: [Out], TYPES: [JSON]}}\n"
+        )
+        (folder / "answers.py").write_text(
+            f"def answer(context, inputs):\n    return {{'Out': {name!r}}}\n"
+        )
+        (folder / "engine.py").write_text(
+            "import answers\n"
+            "from blueengine import BlueEngine\n"
+            "engine = BlueEngine()\n"
+            "engine.add_step('a', process_func=answers.answer, input_channels=['Control'],"
+            " output_channels=['Out'])\n"
+            "engine.start()\n"
+        )
+        with running(folder / "engine.py") as engine:
+            answers += engine.run(Control=[1]).outputs["Out"]
+    assert answers == ["one", "two"]
