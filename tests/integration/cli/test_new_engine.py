@@ -36,6 +36,7 @@ def test_it_passes_its_own_test(folder: Path) -> None:
     tool("pytest", "-q", "-p", "no:cacheprovider", cwd=folder)
 
 
+@pytest.mark.timeout(300)  # a type checker without its cache is slow on a busy machine
 def test_it_passes_lint_and_types(folder: Path) -> None:
     # as the author will run them: with nothing of this repository's settings
     tool("ruff", "format", "--isolated", "--check", "--line-length", "100", ".", cwd=folder)
