@@ -10,10 +10,11 @@ from apps.restful.service.metrics import Metrics
 from apps.restful.service.parts import Parts
 from apps.restful.service.shapes import Shapes
 from apps.restful.service.specs import Specs
+from apps.restful.service.taps import Taps
 from apps.restful.service.wait import Pokes
 from apps.restful.settings import RestfulSettings
-from apps.sessions import pushes as interactive
-from apps.sessions.pushes import PushStore
+from apps.sessions import live
+from apps.sessions.live import LiveStore
 from apps.sessions.store import SCRIPTS, SessionStore
 from blueengine import ids, ledger
 from blueengine.errors import SettingsError
@@ -62,7 +63,7 @@ async def open_parts(settings: RestfulSettings) -> AsyncIterator[Parts]:
         stack.callback(audit.close)
         link = Link(
             settings.system.redis,
-            scripts=ledger.load(*SCRIPTS, *interactive.SCRIPTS, *keys.SCRIPTS),
+            scripts=ledger.load(*SCRIPTS, *live.SCRIPTS, *keys.SCRIPTS),
             patience=settings.redis_patience,
         )
         stack.push_async_callback(link.close)
@@ -78,12 +79,16 @@ async def open_parts(settings: RestfulSettings) -> AsyncIterator[Parts]:
         await ears.open()
         stack.push_async_callback(pokes.stop)
         await pokes.start(link)
+        live_store = LiveStore(link)
+        taps = Taps(settings.system.redis, live_store, pokes.gateway)
+        stack.push_async_callback(taps.close)
         specs = Specs(store)
         await specs.reload()
         yield Parts(
             settings=settings,
             store=store,
-            pushes=PushStore(link),
+            live=live_store,
+            taps=taps,
             specs=specs,
             shapes=Shapes(),
             pokes=pokes,

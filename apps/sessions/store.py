@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from apps.sessions import outbox
+from blueengine.kit import aio
 from blueengine.kit.redis_link import Arg, Link
 from blueengine.wire import codec, names
 from blueengine.wire.envelope import Stored
@@ -21,7 +22,7 @@ from blueengine.wire.spec import EngineSpec
 from blueengine.wire.webhook import Webhook
 
 SCRIPTS: Final = (
-    "submit", "match", "stop", "watch", "reap", "due", "forget", "drain",
+    "submit", "match", "stop", "watch", "unwatch", "reap", "due", "forget", "drain",
 )  # fmt: skip
 """The scripts a link must know to be used by a store."""
 
@@ -243,6 +244,10 @@ class SessionStore:
         mode = "follow" if everything else "wait"
         status = await self._link.run("watch", session, gateway, mode)
         return status.decode() if status else None
+
+    def unwatch(self, session: str, gateway: str) -> None:
+        """Have ``gateway`` poked no more at every event; nobody waits for this to be done."""
+        self._link.run("unwatch", session, gateway).add_done_callback(aio.take_note)
 
     async def read(self, session: str) -> SessionRecord | None:
         """Return a session, or None when it is unknown or forgotten."""

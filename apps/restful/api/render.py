@@ -1,5 +1,6 @@
 """What use cases answer, as the JSON that clients get."""
 
+import base64
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from apps.sessions.store import EngineState, Entry, SessionRecord, SubSession
 from blueengine.datatypes.names import BYTES, FILE, IMAGE, JSON, TEXT, VIDEO
 from blueengine.errors import DecodeError
 from blueengine.wire import codec
-from blueengine.wire.envelope import Meta, Stored
+from blueengine.wire.envelope import Copy, Meta, Stored
 from blueengine.wire.lifecycle import TERMINAL
 from blueengine.wire.plan import Plan
 from blueengine.wire.report import Fault
@@ -189,6 +190,29 @@ def result(session: str, channel: str, index: int, item: Stored) -> Any:
     }
 
 
+def copy(seen: Copy) -> dict[str, Any]:
+    """Return what a tap shows of a message: JSON and text as they are, small others as base64."""
+    facts = _facts(seen.meta)
+    view: dict[str, Any] = {
+        "channel": seen.channel,
+        "name": seen.sender,
+        "type": seen.type,
+        "contentType": facts.content_type or CONTENT_TYPES.get(seen.type, CONTENT_TYPES[BYTES]),
+        "size": seen.size,
+        "meta": _meta_view(facts),
+        "skipped": seen.skipped,
+    }
+    if seen.size and not seen.payload:
+        return view  # too large to be shown
+    if seen.type == JSON:
+        view["body"] = orjson.Fragment(seen.payload)
+    elif seen.type == TEXT:
+        view["body"] = seen.payload.decode(errors="replace")
+    else:
+        view["base64"] = base64.b64encode(seen.payload).decode()
+    return view
+
+
 def result_page(session: str, channel: str, found: Results) -> dict[str, Any]:
     """Return a page of a channel's results."""
     end = found.after + len(found.items)
@@ -207,8 +231,12 @@ def result_page(session: str, channel: str, found: Results) -> dict[str, Any]:
 
 def meta(item: Stored) -> Meta:
     """Return the facts beside a stored message."""
+    return _facts(item.meta)
+
+
+def _facts(raw: bytes) -> Meta:
     try:
-        return codec.decode(Meta, item.meta) if item.meta else Meta()
+        return codec.decode(Meta, raw) if raw else Meta()
     except DecodeError:
         return Meta()
 

@@ -17,7 +17,7 @@ from apps.restful.api.download import DOCUMENTS, bytes_response, file_response
 from apps.restful.api.openapi import WAIT_NOTE, reads
 from apps.restful.api.problems import document, documented
 from apps.restful.api.responses import ok
-from apps.restful.service import feed, read
+from apps.restful.service import feed, read, watch
 from apps.restful.service.access import Who
 from apps.restful.service.answer import Answer
 from apps.restful.service.errors import InvalidError
@@ -280,6 +280,16 @@ async def read_blob(
     return bytes_response(request, blob.stored.payload, content_type=kind, name=name)
 
 
+Taps = Annotated[
+    list[str],
+    Query(
+        default_factory=list,
+        description="Show messages of this channel as they pass; repeats.",
+        max_length=8,
+    ),
+]
+
+
 @router.get(
     "/sessions/{session_id}/events",
     summary="Follow a session",
@@ -290,17 +300,20 @@ async def read_blob(
 async def follow_session(
     parts: PartsOf,
     session_id: str,
+    tap: Taps,
     last_event_id: Annotated[str, Header(alias="Last-Event-ID")] = "",
 ) -> Response:
     """Return what happened to a session and what happens from now on.
 
     Events: `status`, `part` (an engine's part in it), `results` (a channel has more), and what
     engines say themselves (`progress`, any word of their own). `Last-Event-ID` goes on behind
-    that event, without a gap.
+    that event, without a gap. `tap` adds events `tap`: messages of any channel as they pass, live,
+    never waited for, and not repeated.
     """
     if last_event_id and not feed.is_event_id(last_event_id):
         msg = "Last-Event-ID is no id of an event from here"
         raise InvalidError.because(msg, loc="/header/Last-Event-ID")
     if not await feed.has_more(parts, session_id, after=last_event_id):
         return Response(status_code=204)
-    return sse.EventStream(parts, session_id, after=last_event_id)
+    watcher = await watch.watcher(parts, session_id, tap)
+    return sse.EventStream(parts, session_id, after=last_event_id, watcher=watcher)

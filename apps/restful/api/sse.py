@@ -14,8 +14,10 @@ from apps.restful.api import render
 from apps.restful.api.problems import Documents
 from apps.restful.service.feed import follow
 from apps.restful.service.parts import Parts
+from apps.restful.service.taps import Watcher
 from apps.sessions.store import Entry
 from blueengine.errors import BlueEngineError
+from blueengine.kit import aio
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,7 @@ DOCUMENTS: Final[Documents] = {
 }
 
 _WORD: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_OURS: Final = frozenset({"status", "part", "results"})
+_OURS: Final = frozenset({"status", "part", "results", "tap"})
 
 
 def text(session: str, entry: Entry) -> bytes:
@@ -53,11 +55,14 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, parts: Parts, session: str, *, after: str) -> None:
+    def __init__(
+        self, parts: Parts, session: str, *, after: str, watcher: Watcher | None = None
+    ) -> None:
         """Keep the arguments; the stream begins when the response is sent."""
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._parts, self._session, self._after = parts, session, after
+        self._watcher = watcher
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send events until the session has ended or the client is gone."""
@@ -76,17 +81,39 @@ class EventStream(Response):
             sending.result()
 
     async def _send_all(self, send: Send) -> None:
-        events = follow(self._parts, self._session, after=self._after, alive_every=ALIVE_EVERY)
         await send(_body(b"retry: 1000\n\n"))
-        async with contextlib.aclosing(events):
-            try:
-                async for entry in events:
-                    line = b":\n\n" if entry is None else text(self._session, entry)
-                    await send(_body(line))
-            except BlueEngineError as exc:
-                # The headers are out. The client comes back with the last id it saw.
-                log.warning("the events of %s broke off: %s", self._session, exc)
+        try:
+            if self._watcher is None:
+                await self._send_events(send)
+            else:
+                await self._send_with_copies(send, self._watcher)
+        except (BlueEngineError, TimeoutError) as exc:
+            # The headers are out. The client comes back with the last id it saw.
+            log.warning("the events of %s broke off: %s", self._session, exc)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send_events(self, send: Send) -> None:
+        events = follow(self._parts, self._session, after=self._after, alive_every=ALIVE_EVERY)
+        async with contextlib.aclosing(events):
+            async for entry in events:
+                line = b":\n\n" if entry is None else text(self._session, entry)
+                await send(_body(line))
+                if self._watcher and entry and entry.fields.get("st") == "processing":
+                    await self._watcher.arm()
+
+    async def _send_with_copies(self, send: Send, watcher: Watcher) -> None:
+        async with watcher:
+            copying = asyncio.ensure_future(self._send_copies(send, watcher))
+            try:
+                await self._send_events(send)
+            finally:
+                await aio.cancel(copying)
+
+    async def _send_copies(self, send: Send, watcher: Watcher) -> None:
+        """Send what is seen of channels: beside the events, without an id to resume from."""
+        while True:
+            data = orjson.dumps(render.copy(await watcher.next()))
+            await send(_body(b"event: tap\ndata: " + data + b"\n\n"))
 
 
 def _body(data: bytes) -> dict[str, object]:

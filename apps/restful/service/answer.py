@@ -57,6 +57,9 @@ async def look(
     until = loop.time() + wait
     while True:
         rung = bell is not None and await bell.wait(until - loop.time())
+        if bell is not None and bell.outdated:
+            bell.outdated = False
+            await parts.store.watch(session, parts.pokes.gateway)
         status, fault, results = await parts.store.outcome(session, channels, limit=RESULTS_AT_ONCE)
         if status in TERMINAL or not rung or parts.pokes.closing:
             break

@@ -24,8 +24,8 @@ async def has_more(parts: Parts, session: str, *, after: str) -> bool:
         UnknownError: There is no such session.
     """
     check_id(session)
-    status = await parts.store.watch(session, parts.pokes.gateway, everything=True)
-    if status is None:
+    status, _, _ = await parts.store.outcome(session, ())
+    if not status:
         raise unknown(session)
     return status not in TERMINAL or bool(await parts.store.history(session, after=after))
 
@@ -37,19 +37,29 @@ async def follow(
 
     It ends early when the process is about to stop: the client comes back with the last id.
     """
-    with parts.pokes.listen(session) as bell:
-        status = await parts.store.watch(session, parts.pokes.gateway, everything=True)
-        while not parts.pokes.closing:
-            entries = await parts.store.history(session, after=after)
-            for entry in entries:
-                after = entry.id
-                yield entry
-                if entry.fields.get("st") in TERMINAL and entry.fields["k"] == "session":
+    status: str | None = None
+    try:
+        with parts.pokes.listen(session, follows=True) as bell:
+            bell.outdated = True
+            while not parts.pokes.closing:
+                if bell.outdated:
+                    bell.outdated = False
+                    status = await parts.store.watch(session, parts.pokes.gateway, everything=True)
+                entries = await parts.store.history(session, after=after)
+                for entry in entries:
+                    after = entry.id
+                    yield entry
+                    if entry.fields["k"] == "session":
+                        status = entry.fields["st"]
+                        if status in TERMINAL:
+                            return
+                if entries:
+                    continue
+                if status is None or status in TERMINAL:
                     return
-            if entries:
-                continue
-            if status is None or status in TERMINAL:
-                return
-            if not await bell.wait(alive_every):
-                yield None
-                status = await parts.store.watch(session, parts.pokes.gateway, everything=True)
+                if not await bell.wait(alive_every):
+                    yield None
+                    bell.outdated = True  # it may have been deleted, or ended while Redis was away
+    finally:
+        if status is not None and status not in TERMINAL and not parts.pokes.is_followed(session):
+            parts.store.unwatch(session, parts.pokes.gateway)

@@ -7,9 +7,10 @@ from apps.restful.service.audit import Audit
 from apps.restful.service.metrics import Metrics
 from apps.restful.service.shapes import Shapes
 from apps.restful.service.specs import Specs
+from apps.restful.service.taps import Taps
 from apps.restful.service.wait import Pokes
 from apps.restful.settings import RestfulSettings
-from apps.sessions.pushes import PushStore
+from apps.sessions.live import LiveStore
 from apps.sessions.store import SessionStore
 from blueengine.ids import Entropy
 from blueengine.kit.clock import Clock
@@ -22,10 +23,11 @@ class Parts:
 
     settings: RestfulSettings
     store: SessionStore
-    pushes: PushStore
+    live: LiveStore
     specs: Specs
     shapes: Shapes
     pokes: Pokes
+    taps: Taps
     blobs: BlobFolder
     metrics: Metrics
     clock: Clock

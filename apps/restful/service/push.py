@@ -27,7 +27,7 @@ from apps.restful.service.errors import (
 )
 from apps.restful.service.parts import Parts
 from apps.restful.service.read import check_id, unknown
-from apps.sessions.pushes import NewPush, Pushed, Target
+from apps.sessions.live import NewPush, Pushed, Target
 from blueengine import ids
 from blueengine.datatypes.names import INLINE, JSON, TEXT
 from blueengine.graph.dag import Feeding
@@ -82,7 +82,7 @@ async def find(parts: Parts, session: str, channel: str) -> Target:
         ConflictError: It is not interactive, or an engine writes the channel.
     """
     check_id(session)
-    target = await parts.pushes.target(session)
+    target = await parts.live.target(session)
     if target is None:
         raise unknown(session)
     if not target.interactive:
@@ -260,18 +260,18 @@ async def end(parts: Parts, target: Target, channel: str) -> Accepted:
     Raises:
         ConflictError: The session has ended.
     """
-    return _accepted(target, channel, await parts.pushes.push(target, NewPush(channel=channel)))
+    return _accepted(target, channel, await parts.live.push(target, NewPush(channel=channel)))
 
 
 async def _with_room(parts: Parts, target: Target, new: NewPush, wait: float) -> Pushed:
     wait = min(wait, parts.settings.max_wait)
     if wait <= 0:
-        return await parts.pushes.push(target, new)
+        return await parts.live.push(target, new)
     loop = asyncio.get_running_loop()
     until = loop.time() + wait
     with parts.pokes.listen(target.session) as bell:
         while True:
-            pushed = await parts.pushes.push(target, new, gateway=parts.pokes.gateway)
+            pushed = await parts.live.push(target, new, gateway=parts.pokes.gateway)
             if pushed.word != "full" or parts.pokes.closing:
                 return pushed
             if not await bell.wait(until - loop.time()):

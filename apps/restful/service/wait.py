@@ -4,7 +4,8 @@ A gateway listens to one pub/sub channel of its own. Scripts publish there the i
 watches when the session ends (or at every event, for those it follows). A poke only means "look
 again", so one too many does no harm; one too few would, and pub/sub promises nothing across a
 broken connection. Hence ``on_connect``: once the new subscription is seen to work, everybody who
-waits looks again.
+waits looks again, and has the session watched anew: a gateway that could not be poked was taken
+for gone.
 """
 
 import asyncio
@@ -26,11 +27,15 @@ _MARK: Final = b"?"
 class Bell:
     """Rings when there is news of one session. Use it as a context; callers: one task."""
 
-    __slots__ = ("_future", "_pokes", "_rung", "session")
+    __slots__ = ("_future", "_pokes", "_rung", "follows", "outdated", "session")
 
-    def __init__(self, pokes: "Pokes", session: str) -> None:
+    def __init__(self, pokes: "Pokes", session: str, *, follows: bool) -> None:
         """Not listening yet; ``with`` begins it."""
         self.session = session
+        self.follows = follows
+        """Whether it wants to hear of every event."""
+        self.outdated = False
+        """The connection was lost meanwhile: the session must be watched anew."""
         self._pokes = pokes
         self._rung = False
         self._future: asyncio.Future[bool] | None = None
@@ -96,9 +101,13 @@ class Pokes:
         """Refuse to be mistaken for an answer."""
         raise TypeError("ask for len(), or for closing")
 
-    def listen(self, session: str) -> Bell:
-        """Return a bell for a session's news."""
-        return Bell(self, session)
+    def listen(self, session: str, *, follows: bool = False) -> Bell:
+        """Return a bell for a session's end, or for all its news."""
+        return Bell(self, session, follows=follows)
+
+    def is_followed(self, session: str) -> bool:
+        """Whether somebody here wants to hear of every event of a session."""
+        return any(bell.follows for bell in self._bells.get(session, ()))
 
     def add(self, bell: Bell) -> None:
         """Let a bell ring from now on."""
@@ -171,6 +180,9 @@ class Pokes:
                 continue
             break
         self._synced.set()
+        for bells in self._bells.values():
+            for bell in bells:
+                bell.outdated = True
         self.ring_all()
 
 

@@ -30,6 +30,7 @@ from blueengine.runtime.part import (
     weight,
 )
 from blueengine.runtime.sending import Sender
+from blueengine.runtime.taps import Taps
 from blueengine.runtime.workers import WorkerProcess
 from blueengine.transport.blobs import node_prefix, result_ref
 from blueengine.wire import codec, command
@@ -52,6 +53,7 @@ class Flow:
         self._instance = instance
         self._sender = sender
         self._endings = endings
+        self.taps = Taps(instance)
         self._takers: dict[str, list[int]] = {}
         """Input port -> places of the steps that read it."""
         for index, step in enumerate(instance.steps):
@@ -95,13 +97,20 @@ class Flow:
         for port in part.ports[channel]:
             item = frames.Item(port, payload, meta, file)
             message = Message(item, source, channel, sender, size, own_file, 1, first)
-            if first is None:
-                first = message
-                if part.pushes and sender == CLIENT:
-                    part.pushes.came(message)
+            first = first or message
             self._offer(part, port, message)
         if first is not None:
+            if sender == CLIENT:
+                self._note_client(part, first, seq, whole)
             self._consumed(part, first)  # it is offered; whoever took it counts for itself
+
+    def _note_client(self, part: Part, message: Message, seq: int, size: int) -> None:
+        """Count a message of the client, and show it: no engine wrote it, so its readers do."""
+        if part.pushes:
+            part.pushes.came(message)
+        if part.taps:
+            item = message.item
+            self.taps.show(part, message.channel, CLIENT, seq, item.payload, item.meta, size)
 
     def _offer(self, part: Part, port: str, message: Message) -> None:
         for index in self._takers.get(port, ()):
@@ -231,6 +240,11 @@ class Flow:
     def _send(self, part: Part, output: Output, frame: frames.Out) -> None:
         part.counts.messages_out += 1
         part.counts.bytes_out += frame.size
+        if part.taps:
+            number = part.counts.messages_out
+            self.taps.show(
+                part, output.channel, part.start.node, number, frame.payload, frame.meta, frame.size
+            )
         self._sender.send(part, output, frame)
         if output.stored:
             self._keep(part, output, frame)

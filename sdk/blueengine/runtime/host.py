@@ -216,6 +216,8 @@ class Host:
             case command.Push():
                 if part.pushes:
                     part.pushes.on_push(order)
+            case command.Tap():
+                self._flow.taps.open(part, order)
 
     def _on_start(self, start: command.Start) -> None:
         known = self._instance.by_node.get((start.session, start.node))

@@ -4,7 +4,7 @@ No I/O here: the host carries out what these records say.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
@@ -21,6 +21,7 @@ from blueengine.wire.report import Tally
 
 if TYPE_CHECKING:
     from blueengine.runtime.pushes import Pushes
+    from blueengine.runtime.taps import Tap
 
 WINDOW_MESSAGES: Final = 256
 WINDOW_BYTES: Final = 8 << 20
@@ -180,6 +181,9 @@ def _nothing() -> None:
     pass
 
 
+_NO_TAPS: Final[Mapping[str, "Tap"]] = {}
+
+
 class Part:
     """A session's state in this instance."""
 
@@ -214,6 +218,8 @@ class Part:
         """Calls off the end of workers that ignore a stop."""
         self.pushes: Pushes | None = None
         """Input that the client of an interactive session pushes; None in any other session."""
+        self.taps: Mapping[str, Tap] = _NO_TAPS
+        """Channel -> who watches it; nearly always none."""
         self.counts = Counts()
         self.ports: dict[str, list[str]] = {}
         """Channel -> input ports that read it."""

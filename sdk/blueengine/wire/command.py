@@ -73,7 +73,19 @@ class Push(msgspec.Struct, frozen=True):
     """Encoded ``Feed``; empty at the end."""
 
 
-Command = Start | Go | Stop | Credit | Push
+class Tap(msgspec.Struct, frozen=True):
+    """Copy what goes over a channel to a gateway for some seconds, as far as that costs little."""
+
+    session: str
+    attempt: int
+    node: str
+    """A writer of the channel; a reader of one that only the client writes."""
+    channel: str
+    gateway: str
+    seconds: int
+
+
+Command = Start | Go | Stop | Credit | Push | Tap
 
 
 def picks_to_text(picks: Mapping[str, str]) -> str:
@@ -138,6 +150,15 @@ def from_fields(raw: list[bytes]) -> Command:
                     int(fields[b"i"]),
                     fields[b"k"] == b"end",
                     fields[b"d"],
+                )
+            case b"tap":
+                return Tap(
+                    session,
+                    attempt,
+                    node,
+                    fields[b"c"].decode(),
+                    fields[b"g"].decode(),
+                    int(fields[b"x"]),
                 )
             case kind:
                 raise DecodeError(

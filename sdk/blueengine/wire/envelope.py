@@ -61,3 +61,23 @@ class Stored(msgspec.Struct, frozen=True, array_like=True):
     blob: str = ""
     size: int = 0
     version: Literal[1] = 1
+
+
+class Copy(msgspec.Struct, frozen=True, array_like=True):
+    """What a tap shows of one message."""
+
+    session: str
+    attempt: int
+    channel: str
+    sender: str
+    """The node that wrote it; empty for the client."""
+    number: int
+    """Grows per attempt and sender; the same message may be shown by several of its readers."""
+    type: str
+    payload: bytes
+    """Empty when it is too large to be shown."""
+    meta: bytes
+    size: int
+    skipped: int = 0
+    """Messages before this one that were not shown."""
+    version: Literal[1] = 1

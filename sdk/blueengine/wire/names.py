@@ -61,6 +61,7 @@ TEMPLATES: Final[dict[str, str]] = {
     # waking others -------------------------------------------------------------------------------
     "wake": "be:wake",  # stream  "engine" that has both capacity and waiting sessions
     "poke": "be:poke:{}",  # pub/sub one per gateway process: session ids with news
+    "tap": "be:tap:{}",  # pub/sub one per gateway process: copies of messages on tapped channels
     "scale": "be:scale",  # pub/sub engine ids whose demand may need another instance
     "watch": "be:watch",  # hash    when the reaper last looked, microseconds
 }
@@ -84,6 +85,7 @@ held: Final = TEMPLATES["held"].format
 commands: Final = TEMPLATES["commands"].format
 inbox: Final = TEMPLATES["inbox"].format
 poke: Final = TEMPLATES["poke"].format
+tap: Final = TEMPLATES["tap"].format
 hook: Final = TEMPLATES["hook"].format
 hook_queue: Final = TEMPLATES["hook_queue"].format
 hook_due: Final = TEMPLATES["hook_due"].format

@@ -2,15 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from apps.restful.api import sse
+from blueengine.wire import codec, command, names
+from blueengine.wire.envelope import Copy
 from tests.integration.restful.conftest import API, Gateway
 from tests.integration.restful.fake_engine import FakeEngine
+from tests.kit.servers import RealRedis
 from tests.kit.wait import until
 
 
@@ -45,10 +48,13 @@ class Follower:
 
 
 @asynccontextmanager
-async def following(gateway: Gateway, session: str, after: str = "") -> AsyncIterator[Follower]:
+async def following(
+    gateway: Gateway, session: str, after: str = "", tap: Sequence[str] = ()
+) -> AsyncIterator[Follower]:
     headers = {"Last-Event-ID": after} if after else {}
     url = f"{API}/sessions/{session}/events"
-    async with gateway.client.stream("GET", url, headers=headers) as response:
+    params = {"tap": list(tap)}
+    async with gateway.client.stream("GET", url, headers=headers, params=params) as response:
         assert response.status_code == 200
         assert response.headers["content-type"].startswith("text/event-stream")
         yield Follower(response.aiter_lines())
@@ -144,11 +150,113 @@ async def test_a_quiet_stream_is_kept_alive(
         await reading
 
 
+async def followers(gateway: Gateway, session: str) -> str:
+    """Return the gateways that are poked at every event of a session."""
+    found = await gateway.parts.store._link.send("HGET", names.session(session), "follow")
+    return found.decode() if found else ""
+
+
 async def test_a_client_that_goes_is_forgotten(gateway: Gateway, engine: FakeEngine) -> None:
     session = await gateway.submit()
     async with following(gateway, session) as follower:
         await follower.next()
+        await until(lambda: followers(gateway, session))
     await until(lambda: len(gateway.parts.pokes) == 0)
+    await until(lambda: unfollowed(gateway, session))
+
+
+async def unfollowed(gateway: Gateway, session: str) -> bool:
+    return not await followers(gateway, session)
+
+
+async def test_one_of_two_clients_that_goes_takes_nothing_from_the_other(
+    gateway: Gateway, engine: FakeEngine
+) -> None:
+    session = await gateway.submit()
+    async with following(gateway, session) as stays, asyncio.timeout(10):
+        await stays.next()
+        async with following(gateway, session) as goes:
+            await goes.next()
+        await until(lambda: len(gateway.parts.pokes) == 1)
+        await (await engine.accept()).finish()
+        assert words(await stays.rest())[-1] == "status finished"
+
+
+async def test_a_gateway_that_died_is_poked_no_more(gateway: Gateway, engine: FakeEngine) -> None:
+    session = await gateway.submit()
+    for dead in ("dead-1", "dead-2"):
+        await gateway.parts.store.watch(session, dead, everything=True)
+    async with following(gateway, session) as follower, asyncio.timeout(10):
+        await until(lambda: is_followed_by(gateway, session, gateway.parts.pokes.gateway))
+        await gateway.parts.store.watch(session, "dead-3", everything=True)
+        part = await engine.accept()
+        await until(lambda: is_followed_by(gateway, session, gateway.parts.pokes.gateway))
+        await part.finish()
+        await follower.rest()
+
+
+async def is_followed_by(gateway: Gateway, session: str, only: str) -> bool:
+    return await followers(gateway, session) == only
+
+
+async def test_a_stream_goes_on_after_the_gateway_lost_redis(
+    gateway_of_own_redis: Gateway, own_redis: RealRedis
+) -> None:
+    gateway = gateway_of_own_redis
+    async with FakeEngine(own_redis.url) as engine:
+        session = await gateway.submit()
+        async with following(gateway, session) as follower, asyncio.timeout(20):
+            part = await engine.accept()
+            while words([await follower.next() or ("", {})]) != ["status processing"]:
+                pass
+            own_redis.call("CLIENT", "KILL", "TYPE", "pubsub")
+            await part.say(1)  # finds nobody to poke: the gateway is taken for gone
+            name, data = await follower.next() or ("", {})
+            assert (name, data["count"]) == ("results", 1)
+            await part.say(2)
+            name, data = await follower.next() or ("", {})
+            assert (name, data["count"]) == ("results", 2)
+            await part.finish()
+            await follower.rest()
+
+
+async def test_a_tap_shows_messages_beside_the_events(gateway: Gateway, engine: FakeEngine) -> None:
+    session = await gateway.submit()
+    async with following(gateway, session, tap=["Result"]) as follower, asyncio.timeout(10):
+        part = await engine.accept()
+        while words([await follower.next() or ("", {})]) != ["status processing"]:
+            pass
+        order = await engine.next_command()
+        assert isinstance(order, command.Tap)
+        assert (order.channel, order.gateway) == ("Result", gateway.parts.pokes.gateway)
+        copy = Copy(session, 1, "Result", "echo", 7, "JSON", b'{"a":1}', b"", 7, 3)
+        await gateway.parts.store._link.send(
+            "PUBLISH", names.tap(order.gateway), codec.encode(copy)
+        )
+        last = follower.last_id
+        assert await follower.next() == (
+            "tap",
+            {
+                "channel": "Result",
+                "name": "echo",
+                "type": "JSON",
+                "contentType": "application/json",
+                "size": 7,
+                "meta": {},
+                "skipped": 3,
+                "body": {"a": 1},
+            },
+        )
+        assert follower.last_id == last  # to resume from what is kept
+        await part.finish()
+        assert words(await follower.rest())[-1] == "status finished"
+
+
+async def test_only_a_channel_of_the_session_is_tapped(gateway: Gateway) -> None:
+    session = await gateway.submit()
+    answer = await gateway.get(f"/sessions/{session}/events", tap="Nothing")
+    assert answer.status_code == 404
+    assert answer.json()["data"]["errors"][0]["loc"] == "/query/tap"
 
 
 async def test_a_gateway_that_is_stopped_ends_its_streams(

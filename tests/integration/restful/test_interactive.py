@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from apps.sessions.pushes import WINDOW_MESSAGES
+from apps.sessions.live import WINDOW_MESSAGES
 from blueengine.wire import codec
 from blueengine.wire.envelope import Meta
 from blueengine.wire.plan import Feed

@@ -8,7 +8,7 @@ import msgspec
 import orjson
 import pytest
 
-from apps.sessions.pushes import WINDOW_MESSAGES, NewPush, Pushed, PushStore, Target
+from apps.sessions.live import WINDOW_MESSAGES, LiveStore, NewPush, Pushed, Target
 from blueengine.transport.blobs import BlobFolder, pushed_ref
 from blueengine.wire import names
 from blueengine.wire.envelope import Stored
@@ -40,7 +40,7 @@ class Client:
 
     def __init__(self, platform: Platform, target: Target) -> None:
         self.target = target
-        self.pushes = PushStore(platform.link)
+        self.pushes = LiveStore(platform.link)
 
     async def push(self, *values: object, channel: str = "In", **more: object) -> Pushed:
         pushed = Pushed("nothing")
@@ -55,7 +55,7 @@ class Client:
 
 
 async def a_client(platform: Platform, session: str) -> Client:
-    target = await PushStore(platform.link).target(session)
+    target = await LiveStore(platform.link).target(session)
     assert target
     return Client(platform, target)
 

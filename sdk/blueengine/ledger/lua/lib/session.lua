@@ -105,10 +105,14 @@ end
 
 local function old_demand_member(S, node, attempt) return S.id .. '#' .. node .. '@' .. attempt end
 
+-- poke(S, gateways): have these look again; those of them that are there, or nil when all are
 local function poke(S, gateways)
-  if gateways and gateways ~= '' then
-    for _, g in ipairs(split(gateways)) do redis.call('PUBLISH', K.poke(g), S.id) end
+  if not gateways or gateways == '' then return end
+  local there, gone = {}, false
+  for _, g in ipairs(split(gateways)) do
+    if redis.call('PUBLISH', K.poke(g), S.id) > 0 then there[#there + 1] = g else gone = true end
   end
+  if gone then return table.concat(there, ',') end
 end
 
 -- score of a session in the index of a status
@@ -164,7 +168,8 @@ local function save(S)
   if #S.history > 0 then
     if S.long then redis.call('XADD', K.events(S.id), 'MAXLEN', '~', '10000', '*', 'a', S.at, unpack(S.history))
     else redis.call('XADD', K.events(S.id), '*', 'a', S.at, unpack(S.history)) end
-    poke(S, S.follow)
+    local there = poke(S, S.follow)
+    if there then redis.call('HSET', S.key, 'follow', there) end
   end
   if S.hooks then fire(S, nodes(S), terminal(S)) end
   if S.st ~= S.was and terminal(S) then poke(S, get(S, 'wait')) end

@@ -1,6 +1,6 @@
-"""What clients push to interactive sessions, as the gateway keeps it: one atomic step per message.
+"""What clients do with a session that runs: push more input, watch a channel.
 
-Messages are numbered per channel from 0 on. A message is kept until all engines that read the
+A push is one atomic step. Messages are numbered per channel from 0 on. A message is kept until all engines that read the
 channel have consumed it, and no more than a window of such messages is kept, so neither Redis nor
 an engine holds much, however slow the engine is.
 """
@@ -15,7 +15,7 @@ from blueengine.wire import plan as plans
 from blueengine.wire.envelope import Stored
 from blueengine.wire.plan import Feed, Plan
 
-SCRIPTS: Final = ("push",)
+SCRIPTS: Final = ("push", "tap")
 WINDOW_MESSAGES: Final = 256
 WINDOW_BYTES: Final = 8 << 20
 """What may wait in one channel to be consumed."""
@@ -30,13 +30,17 @@ class Channel:
     type: str
     stored: bool
     readers: tuple[str, ...]
-    written: bool
-    """An engine writes it, so the client does not."""
+    writers: tuple[str, ...]
+
+    @property
+    def written(self) -> bool:
+        """An engine writes it, so the client does not."""
+        return bool(self.writers)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A session that may be pushed to."""
+    """A session and its channels."""
 
     session: str
     interactive: bool
@@ -78,8 +82,8 @@ class NewPush:
     key_hash: str = ""
 
 
-class PushStore:
-    """Pushes of clients in the ledger."""
+class LiveStore:
+    """The ledger's side of clients of running sessions."""
 
     def __init__(self, link: Link) -> None:
         """Work over ``link``, which must know ``SCRIPTS``."""
@@ -87,7 +91,7 @@ class PushStore:
         self._targets: dict[str, Target] = {}
 
     async def target(self, session: str) -> Target | None:
-        """Return what may be pushed to, or None when there is no such session."""
+        """Return a session's channels, or None when there is no such session."""
         known = self._targets.get(session)
         if known is not None:
             return known
@@ -132,6 +136,17 @@ class PushStore:
             return Pushed(word, status=reply[1].decode())
         return Pushed(word, *reply[1:])
 
+    async def tap(self, target: Target, channel: str, *, gateway: str, seconds: int) -> int:
+        """Have copies of a channel's messages published to ``gateway`` for a while.
+
+        Answers how many engines were told: none while the session does not run.
+        """
+        has = target.channels[channel]
+        told = await self._link.run(
+            "tap", target.session, ",".join(has.writers or has.readers), channel, gateway, seconds
+        )
+        return int(told or 0)
+
 
 def _target(plan: Plan) -> Target:
     return Target(
@@ -142,7 +157,7 @@ def _target(plan: Plan) -> Target:
                 type=channel.type,
                 stored=channel.stored,
                 readers=tuple(plans.readers(plan, name)),
-                written=bool(plans.writers(plan, name)),
+                writers=tuple(plans.writers(plan, name)),
             )
             for name, channel in plan.channels.items()
         },
