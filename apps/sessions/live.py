@@ -98,7 +98,7 @@ class LiveStore:
         raw = await self._link.send("HGET", names.session(session), "plan")
         if raw is None:
             return None
-        target = _target(codec.decode(Plan, raw))
+        target = _target(session, codec.decode(Plan, raw))
         if len(self._targets) >= REMEMBERED:
             del self._targets[next(iter(self._targets))]
         self._targets[session] = target
@@ -148,9 +148,9 @@ class LiveStore:
         return int(told or 0)
 
 
-def _target(plan: Plan) -> Target:
+def _target(session: str, plan: Plan) -> Target:
     return Target(
-        plan.session,
+        session,
         plan.interactive,
         {
             name: Channel(

@@ -16,7 +16,7 @@ from blueengine.kit import aio
 from blueengine.kit.redis_link import Arg, Link
 from blueengine.wire import codec, names
 from blueengine.wire.envelope import Stored
-from blueengine.wire.plan import Plan, StartData
+from blueengine.wire.plan import Plan, StartData, heard_first
 from blueengine.wire.report import Fault, Tally
 from blueengine.wire.spec import EngineSpec
 from blueengine.wire.webhook import Webhook
@@ -35,6 +35,7 @@ RANK_STEP: Final = 68_719_476_736
 class NewSession:
     """All that is stored when a session is submitted. Times are seconds."""
 
+    session: str
     plan: Plan
     kind: str
     rank: int
@@ -184,27 +185,18 @@ class SessionStore:
         """
         plan = new.plan
         nodes = ",".join(f"{name}={node.engine}" for name, node in plan.nodes.items())
-        written = {channel for node in plan.nodes.values() for channel in node.writes.values()}
-        # Go is for those to whom the client is a writer, or who have nothing to read; all others
-        # hear of it by the first message
-        told = ",".join(
-            name
-            for name, node in plan.nodes.items()
-            if not node.reads
-            or any(channel in plan.fed or channel not in written for channel in node.reads.values())
-        )
         stored: list[Arg] = []
         for channel, item in new.stored:
             stored += [channel, codec.encode(item)]
         hooks, *described = outbox.described(new.webhooks)
         reply = await self._link.run(
             "submit",
-            plan.session,
+            new.session,
             new.kind,
             new.rank,
             codec.encode(plan),
             nodes,
-            told,
+            ",".join(heard_first(plan)),
             codec.encode(new.start_data),
             ",".join(name for name, channel in plan.channels.items() if channel.stored),
             specs_version,

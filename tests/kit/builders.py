@@ -26,7 +26,6 @@ def a_topic_prefix() -> str:
 def a_plan(
     engines: Mapping[str, str] | Sequence[str] = ("echo",),
     *,
-    session: str = "",
     stored: Sequence[str] = ("Out",),
     interactive: bool = False,
     labels: Mapping[str, str] | None = None,
@@ -41,7 +40,6 @@ def a_plan(
     between = [f"Ch{number}" for number in range(1, len(engines))]
     reads, writes = ["In", *between], [*between, "Out"]
     return Plan(
-        session=session or a_session_id(),
         nodes={
             name: Node(engine=engine, reads={"Control": source}, writes={"Results": target})
             for (name, engine), source, target in zip(engines.items(), reads, writes, strict=True)
@@ -66,12 +64,12 @@ def a_session(
     """Return a session of a chain of engines; fields of ``NewSession`` or ``a_plan`` by name."""
     plan = changes.pop("plan", None)
     if plan is None:
-        names = ("session", "stored", "interactive")
+        names = ("stored", "interactive")
         plan_changes = {name: changes.pop(name) for name in names if name in changes}
         if "stored_start_data" in changes:
             changes["stored"] = changes.pop("stored_start_data")
-        plan_changes.setdefault("session", a_session_id(rank=rank))
         plan = a_plan(engines, labels=changes.get("labels"), **plan_changes)
+    changes.setdefault("session", a_session_id(rank=rank))
     changes.setdefault("start_data", start_data(b'{"page": 1}'))
     return NewSession(plan=plan, kind="process-workflow", rank=rank, **changes)
 

@@ -76,10 +76,11 @@ async def submit(parts: Parts, order: Order, who: Who) -> Answer:
     session = _new_id(parts, order)
     wait = min(order.wait, parts.settings.max_wait)
     for _ in range(_TRIES):
-        plan, start, version = await _checked(parts, order, session, who)
+        plan, start, version = await _checked(parts, order, who)
         feed = await start_data.put(start, session)
         stored = start.stored(plan, feed.feeds)
         new = NewSession(
+            session=session,
             plan=plan,
             kind=order.kind,
             rank=order.graph.rank,
@@ -117,7 +118,7 @@ async def try_out(parts: Parts, order: Order, who: Who) -> Placement:
     Raises:
         InvalidError: With every fault of the request.
     """
-    plan, _, _ = await _checked(parts, order, _new_id(parts, order), who)
+    plan, _, _ = await _checked(parts, order, who)
     mine = await parts.store.next_order(order.graph.rank)
     return Placement(plan=plan, lacking=await lacks(parts, plan, mine))
 
@@ -163,14 +164,12 @@ def _new_id(parts: Parts, order: Order) -> str:
     )
 
 
-async def _checked(
-    parts: Parts, order: Order, session: str, who: Who
-) -> tuple[Plan, start_data.Start, int]:
+async def _checked(parts: Parts, order: Order, who: Who) -> tuple[Plan, start_data.Start, int]:
     """Return the plan, its start data, and the version of the specs it was checked against."""
     faults: Sequence[Fault] = ()
     for _ in range(_TRIES):
         version = parts.specs.version
-        checked = _check(parts, order, session)
+        checked = _check(parts, order)
         if checked.plan is not None and not order.refused and not checked.feedings:
             return checked.plan, start_data.Start((), parts.blobs, who), version
         start = await start_data.begin(checked.feedings, parts.blobs, who)
@@ -183,12 +182,12 @@ async def _checked(
     raise InvalidError(faults)
 
 
-def _check(parts: Parts, order: Order, session: str) -> Checked:
+def _check(parts: Parts, order: Order) -> Checked:
     if isinstance(order.graph, Workflow):
         specs = parts.specs
         graph = order.known.graph(specs.known, specs.version) if order.known else None
-        return check_workflow(order.graph, session=session, specs=specs.known, graph=graph)
-    return check_single(order.graph, session=session, specs=parts.specs.known)
+        return check_workflow(order.graph, specs=specs.known, graph=graph)
+    return check_single(order.graph, specs=parts.specs.known)
 
 
 def _fresh(

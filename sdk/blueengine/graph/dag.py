@@ -93,26 +93,25 @@ def check_shape(shape: Shape, *, specs: Mapping[str, EngineSpec]) -> Graph | Non
 
 
 def check_workflow(
-    asked: Workflow, *, session: str, specs: Mapping[str, EngineSpec], graph: Graph | None = None
+    asked: Workflow, *, specs: Mapping[str, EngineSpec], graph: Graph | None = None
 ) -> Checked:
     """Return the plan of a graph, or every fault in it.
 
     Args:
         asked: The request.
-        session: The id it will have.
         specs: Registered engines by id. One that is not there is taken as it is asked for.
         graph: What ``check_shape`` found with these specs, if it was asked before.
     """
-    return _Graph(specs).check(asked, session, graph)
+    return _Graph(specs).check(asked, graph)
 
 
-def check_single(asked: SingleEngine, *, session: str, specs: Mapping[str, EngineSpec]) -> Checked:
+def check_single(asked: SingleEngine, *, specs: Mapping[str, EngineSpec]) -> Checked:
     """Return the plan of one engine with a channel for each of its ports; see check_workflow.
 
     A channel is named as its port. A port name that is both an input and an output means the
     output; the input's channel then gets another name.
     """
-    return _Single(specs).check(asked, session)
+    return _Single(specs).check(asked)
 
 
 class _Check:
@@ -184,7 +183,6 @@ class _Check:
     def done(
         self,
         asked: SingleEngine | Workflow,
-        session: str,
         nodes: dict[str, Node],
         channels: dict[str, Channel],
     ) -> Checked:
@@ -194,7 +192,6 @@ class _Check:
             return Checked(plan=None, feedings=self.feedings, faults=self.faults)
         fed = tuple(dict.fromkeys([feeding.channel for feeding in self.feedings]))
         plan = Plan(
-            session=session,
             nodes=nodes,
             channels=channels,
             fed=fed,
@@ -213,14 +210,14 @@ class _Check:
 class _Graph(_Check):
     """The check of a graph of engines."""
 
-    def check(self, asked: Workflow, session: str, graph: Graph | None) -> Checked:
+    def check(self, asked: Workflow, graph: Graph | None) -> Checked:
         self.rank(asked.rank)
         if graph is None:
             if self.too_many(asked.shape):
-                return self.done(asked, session, {}, {})
+                return self.done(asked, {}, {})
             graph = self.graph(asked.shape)
         self._start_data(asked.start_data, graph.types, graph.written)
-        return self.done(asked, session, graph.nodes, graph.channels)
+        return self.done(asked, graph.nodes, graph.channels)
 
     def graph(self, shape: Shape) -> Graph:
         """Check channels and engines; what is found is of use when there is no fault."""
@@ -358,13 +355,13 @@ class _Graph(_Check):
 class _Single(_Check):
     """The check of one engine and its ports."""
 
-    def check(self, asked: SingleEngine, session: str) -> Checked:
+    def check(self, asked: SingleEngine) -> Checked:
         self.rank(asked.rank)
         self.name("engine id", asked.engine, "engineId")
         if len(asked.inputs) + len(asked.outputs) > MAX_CHANNELS:
             msg = f"more than {MAX_CHANNELS} inputs and outputs"
             self.fault("too-many", msg, "inputs")
-            return self.done(asked, session, {}, {})
+            return self.done(asked, {}, {})
         outputs = dict(asked.outputs)
         for at, port in enumerate(asked.results):
             self._result(asked, outputs, at, port)
@@ -372,7 +369,7 @@ class _Single(_Check):
         writes = self._outputs(asked, outputs, channels)
         reads = self._inputs(asked, channels, taken=outputs.keys() | asked.inputs.keys())
         node = Node(engine=asked.engine, reads=reads, writes=writes)
-        return self.done(asked, session, {asked.engine: node}, channels)
+        return self.done(asked, {asked.engine: node}, channels)
 
     def _result(
         self, asked: SingleEngine, outputs: dict[str, SinglePort], at: int, port: str

@@ -127,6 +127,7 @@ class Endings:
             self._dismiss(part)
         part.state = State.ENDED
         del self._instance.parts[part.no]
+        self._instance.note_over(part.start.session, part.start.node, part.start.attempt)
         if self._instance.by_node.get((part.start.session, part.start.node)) is part:
             del self._instance.by_node[part.start.session, part.start.node]
         for run in part.steps:

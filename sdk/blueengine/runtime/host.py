@@ -32,6 +32,7 @@ from blueengine.runtime.part import (
     Part,
     State,
     StepRun,
+    wiring,
 )
 from blueengine.runtime.pushes import Pushes
 from blueengine.runtime.sending import Sender
@@ -40,7 +41,7 @@ from blueengine.runtime.workers import Pool, WorkerProcess
 from blueengine.transport.redis_streams import StreamReader
 from blueengine.wire import codec, command
 from blueengine.wire.envelope import Header, Kind
-from blueengine.wire.plan import CLIENT, Feed, Plan, StartData
+from blueengine.wire.plan import CLIENT, Feed, StartData
 from blueengine.wire.report import Outcome, Tally
 from blueengine.wire.spec import FORWARD
 
@@ -201,6 +202,7 @@ class Host:
         part = self._instance.by_node.get((order.session, order.node))
         if part is None or part.start.attempt != order.attempt:
             if isinstance(order, command.Stop):  # nothing of it is here: say so at once
+                self._instance.note_over(order.session, order.node, order.attempt)
                 key = (order.session, order.attempt, order.node)
                 self._instance.report(
                     self._instance.ledger.close(key, Outcome.STOPPED, None, _NO_TALLY)
@@ -220,6 +222,8 @@ class Host:
                 self._flow.taps.open(part, order)
 
     def _on_start(self, start: command.Start) -> None:
+        if self._instance.over.get((start.session, start.node), 0) >= start.attempt:
+            return
         known = self._instance.by_node.get((start.session, start.node))
         if known is not None:
             if known.start.attempt >= start.attempt:
@@ -227,7 +231,7 @@ class Host:
             self._endings.end(known, Outcome.STOPPED, None)
         self._next_no += 1
         no = self._next_no
-        part = Part(no, start, codec.decode(Plan, start.plan), f"{self._instance.folder}/{no}")
+        part = Part(no, start, wiring(start.plan, start.node), f"{self._instance.folder}/{no}")
         if part.plan.interactive:
             part.pushes = Pushes(part, self._instance, partial(self._on_pushed, part))
         self._instance.flags.clear(no)
@@ -241,7 +245,7 @@ class Host:
             part.plan.labels,
             part.folder,
             f"{self._instance.blobs.root}/{outbox(part)}" if self._instance.blobs else "",
-            tuple(port for port, output in part.outputs.items() if output.stored),
+            part.stored,
         )
         for index, (step, pool) in enumerate(zip(self._instance.steps, self._pools, strict=True)):
             worker = pool.assign(no)
@@ -319,13 +323,22 @@ class Host:
                 await asyncio.sleep(1)
                 continue
             for header, payload in messages:
-                self._on_message(header, payload)
+                try:
+                    self._on_message(header, payload)
+                except DecodeError:
+                    log.exception("dropped a message that this version cannot read")
 
     def _on_message(self, header: Header, payload: bytes) -> None:
         part = self._instance.by_node.get((header.session, header.node))
         if part is None or part.start.attempt < header.attempt:
-            self._keep_early(header, payload)
-            return
+            if not header.start:
+                self._keep_early(header, payload)
+                return
+            self._on_start(codec.decode(command.Start, header.start))
+            part = self._instance.by_node.get((header.session, header.node))
+            if part is None:  # it is over
+                self._discard(header)
+                return
         if part.start.attempt != header.attempt or not part.live:
             self._discard(header)
             return

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from blueengine.errors import ReadOnlyStoreError, StoreAwayError
 from blueengine.kit import aio
@@ -19,6 +19,9 @@ from blueengine.transport.blobs import BlobError, BlobFolder
 from blueengine.wire.report import Fault
 
 log = logging.getLogger(__name__)
+
+REMEMBERED: Final = 20_000
+"""Ended parts whose late messages are told from the first of a new one."""
 
 
 @dataclass(kw_only=True)
@@ -39,6 +42,9 @@ class Instance:
     folder: Path
     """Holds the temp folders of its sessions."""
     parts: dict[int, Part] = field(default_factory=dict)
+    over: dict[tuple[str, str], int] = field(default_factory=dict)
+    """(session, node) -> last attempt that has ended here, of the parts that ended last. A late
+    message must not begin one of them again."""
     by_node: dict[tuple[str, str], Part] = field(default_factory=dict)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     empty: asyncio.Event = field(default_factory=asyncio.Event)
@@ -62,6 +68,12 @@ class Instance:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+
+    def note_over(self, session: str, node: str, attempt: int) -> None:
+        """Remember for a while that a part has ended, or is not to begin."""
+        self.over[session, node] = attempt
+        if len(self.over) > REMEMBERED:
+            del self.over[next(iter(self.over))]
 
     def report(self, future: "asyncio.Future[Reply]") -> None:
         """Let a report go its way.

@@ -7,12 +7,14 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from blueengine.errors import MessageLostError
 from blueengine.runtime import frames
 from blueengine.runtime.join import Join
 from blueengine.runtime.workers import WorkerProcess
+from blueengine.wire import codec
 from blueengine.wire import plan as plans
 from blueengine.wire.command import Start
 from blueengine.wire.envelope import Kind
@@ -123,6 +125,8 @@ class Route:
     """Messages and bytes under way that are not credited."""
     closed: bool = False
     """The reader takes nothing more."""
+    unheard: bool = False
+    """Nobody told the reader of the session: its first message does."""
     newest: tuple[bytes, bytes, str] | None = None
     """Payload, meta and blob of a message held back to the end of the turn: the end of the channel
     may go with it."""
@@ -177,6 +181,60 @@ class Counts:
     spans: list[tuple[int, int]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Wiring:
+    """What a plan means to one of its nodes. Shared by all sessions of the same plan."""
+
+    plan: Plan
+    node: plans.Node
+    ports: dict[str, list[str]]
+    """Channel -> input ports that read it."""
+    sources: tuple[tuple[str, str], ...]
+    """(channel, sender) of everything that comes."""
+    written: tuple[tuple[str, str, bool, tuple[tuple[str, bool], ...]], ...]
+    """(channel, type, stored, readers) of everything it writes; a reader is its name, and whether
+    it hears of a session by its first message if nobody needs to prepare for it."""
+    stored: tuple[str, ...]
+    """Output ports whose messages are kept as results."""
+
+
+@lru_cache(maxsize=64)
+def wiring(plan: bytes, node: str) -> Wiring:
+    """Return what an encoded plan means to a node.
+
+    Raises:
+        DecodeError: This version cannot read the plan.
+    """
+    known = codec.decode(Plan, plan)
+    return wire(known, node)
+
+
+def wire(plan: Plan, node: str) -> Wiring:
+    """Return what a plan means to a node."""
+    mine = plan.nodes[node]
+    ports: dict[str, list[str]] = {}
+    for port, channel in mine.reads.items():
+        ports.setdefault(channel, []).append(port)
+    sources: list[tuple[str, str]] = []
+    for channel in ports:
+        writers = plans.writers(plan, channel)
+        sources += [(channel, writer) for writer in writers]
+        if channel in plan.fed or not writers:
+            sources.append((channel, CLIENT))
+    first = plans.heard_first(plan)
+    written = tuple(
+        (
+            channel,
+            plan.channels[channel].type,
+            plan.channels[channel].stored,
+            tuple((reader, reader not in first) for reader in plans.readers(plan, channel)),
+        )
+        for channel in dict.fromkeys(mine.writes.values())
+    )
+    stored = tuple(p for p, channel in mine.writes.items() if plan.channels[channel].stored)
+    return Wiring(plan, mine, ports, tuple(sources), written, stored)
+
+
 def _nothing() -> None:
     pass
 
@@ -187,15 +245,19 @@ _NO_TAPS: Final[Mapping[str, "Tap"]] = {}
 class Part:
     """A session's state in this instance."""
 
-    def __init__(self, no: int, start: Start, plan: Plan, folder: str) -> None:
+    def __init__(self, no: int, start: Start, wired: Wiring, folder: str) -> None:
         """Begin with a Start command; steps are added by the host."""
         self.no = no
         self.start = start
-        self.plan = plan
+        self.plan = wired.plan
+        self.node = wired.node
+        self.ports = wired.ports
+        """Channel -> input ports that read it."""
+        self.stored = wired.stored
+        """Output ports whose messages are kept as results."""
         self.folder = folder
         self.key = (start.session, start.attempt, start.node)
         self.state = State.STARTING
-        self.node = plan.nodes[start.node]
         self.steps: list[StepRun] = []
         self.unbegun = 0
         """Steps whose start_func is not done."""
@@ -221,26 +283,17 @@ class Part:
         self.taps: Mapping[str, Tap] = _NO_TAPS
         """Channel -> who watches it; nearly always none."""
         self.counts = Counts()
-        self.ports: dict[str, list[str]] = {}
-        """Channel -> input ports that read it."""
-        for port, channel in self.node.reads.items():
-            self.ports.setdefault(channel, []).append(port)
-        self.sources: dict[tuple[str, str], Source] = {}
-        for channel in self.ports:
-            writers = plans.writers(plan, channel)
-            for writer in writers:
-                self.sources[channel, writer] = Source()
-            if channel in plan.fed or not writers:
-                self.sources[channel, CLIENT] = Source()
+        self.sources = {name: Source() for name in wired.sources}
         self.open_sources = len(self.sources)
-        self.channels: dict[str, Output] = {
+        picks, go = start.picks, start.go
+        self.channels = {
             channel: Output(
                 channel,
-                plan.channels[channel].type,
-                [Route(name, start.picks[name]) for name in plans.readers(plan, channel)],
-                plan.channels[channel].stored,
+                kind,
+                [Route(name, picks[name], unheard=go and later) for name, later in readers],
+                stored,
             )
-            for channel in self.node.writes.values()
+            for channel, kind, stored, readers in wired.written
         }
         self.outputs = {port: self.channels[channel] for port, channel in self.node.writes.items()}
         """Output port -> what it is linked to; two ports may share a channel."""

@@ -6,7 +6,7 @@ from blueengine.runtime import frames
 from blueengine.runtime.instance import Instance
 from blueengine.runtime.part import NO_MORE, Output, Part, Route, weight
 from blueengine.transport.blobs import node_prefix
-from blueengine.wire import command, names
+from blueengine.wire import codec, command, names
 from blueengine.wire.envelope import Header, Kind
 from blueengine.wire.plan import CLIENT
 
@@ -54,9 +54,19 @@ class Sender:
         route.newest = None
         session, attempt, node = part.key
         header = Header(
-            session, attempt, route.node, node, output.channel, route.seq, kind, meta, blob
+            session,
+            attempt,
+            route.node,
+            node,
+            output.channel,
+            route.seq,
+            kind,
+            meta,
+            blob,
+            start=_start(part, route.node) if route.unheard else b"",
         )
         route.seq += 1
+        route.unheard = False
         self._instance.report(self._instance.transport.send(route.instance, header, payload))
 
     def end_channels(self, part: Part) -> None:
@@ -79,3 +89,10 @@ class Sender:
         key = names.commands(part.start.picks[sender])
         fields = command.credit_fields(credit)
         self._instance.report(self._instance.link.send("XADD", key, "NOMKSTREAM", "*", *fields))
+
+
+def _start(part: Part, reader: str) -> bytes:
+    """Return the Start of a reader that was not told of the session."""
+    mine = part.start
+    start = command.Start(mine.session, mine.attempt, reader, mine.plan, mine.picks, b"", go=True)
+    return codec.encode(start)

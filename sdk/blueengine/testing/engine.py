@@ -357,7 +357,6 @@ class _Up:
             **{writes[port]: settings.outputs[port] for port in writes},
         }
         plan = Plan(
-            session=session,
             nodes={
                 ENGINE: Node(settings.id, reads, writes),
                 WRITER: Node(PEER, {}, dict(reads)),

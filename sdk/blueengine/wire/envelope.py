@@ -48,6 +48,8 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
     trace: str = ""
     """W3C traceparent."""
     version: Literal[1] = 1
+    start: bytes = b""
+    """On the first message to a reader that was not told of the session: its ``Start``, encoded."""
 
 
 class Stored(msgspec.Struct, frozen=True, array_like=True):

@@ -1,8 +1,8 @@
 """The plan of a session: its graph as every part of the platform reads it.
 
-Made once by the gateway, stored with the session and sent to each engine in its Start. It names no
-instance: which instance plays which node is in the ``picks`` beside it, so that one plan serves
-every attempt.
+Made once by the gateway, stored with the session and sent to each engine in its Start. It names
+neither the session nor an instance: which instance plays which node is in the ``picks`` beside it,
+so that one plan serves every attempt, and sessions of one shape have the same bytes.
 """
 
 from typing import Final, Literal
@@ -34,7 +34,6 @@ class Channel(msgspec.Struct, frozen=True, omit_defaults=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A session's graph and the rules its engines need."""
 
-    session: str
     nodes: dict[str, Node]
     channels: dict[str, Channel]
     fed: tuple[str, ...] = ()
@@ -70,3 +69,18 @@ def writers(plan: Plan, channel: str) -> list[str]:
 def readers(plan: Plan, channel: str) -> list[str]:
     """Return the names of the nodes that read the channel."""
     return [name for name, node in plan.nodes.items() if channel in node.reads.values()]
+
+
+def heard_first(plan: Plan) -> list[str]:
+    """Return the nodes that must hear of the session before any engine writes.
+
+    They have the client as a writer, or nothing to read at all. All others hear of it by their
+    first message, if they have nothing to prepare.
+    """
+    written = {channel for node in plan.nodes.values() for channel in node.writes.values()}
+    return [
+        name
+        for name, node in plan.nodes.items()
+        if not node.reads
+        or any(channel in plan.fed or channel not in written for channel in node.reads.values())
+    ]

@@ -73,6 +73,8 @@ class Model:
         self.arrivals = 0
         self.sent: set[tuple[str, str, SlotKey]] = set()
         """(start | go | stop, instance, part): the commands of this step."""
+        self.placed: set[tuple[str, SlotKey]] = set()
+        """(instance, part): the slots taken in this step."""
 
     # -- what can be seen -------------------------------------------------------------------------
 
@@ -142,7 +144,11 @@ class Model:
         for node, name in picks.items():
             self.instances[name].held.add((s.sid, s.attempt, node))
             s.parts[node] = "ready" if self.instances[name].eager else "starting"
-            self.sent.add(("start", name, (s.sid, s.attempt, node)))
+            self.placed.add((name, (s.sid, s.attempt, node)))
+        # where nobody has to prepare, the client's first reader alone is told
+        nobody_prepares = all(part == "ready" for part in s.parts.values())
+        for node in list(picks)[:1] if nobody_prepares else picks:
+            self.sent.add(("start", picks[node], (s.sid, s.attempt, node)))
         s.status = "queuing"
         self._go(s)
         self._no_elder(s)

@@ -24,9 +24,10 @@ async def test_a_free_engine_gets_its_start_at_once(world: World) -> None:
 
 async def test_the_plan_comes_back_as_it_was(world: World) -> None:
     plan = a_plan(["a", "b"], labels={"team": "x"})
-    await world.store.submit(a_session(plan=plan), specs_version=-1, gateway="")
-    assert (await world.record(plan.session)).plan == plan
-    raw = await world.link.send("HGET", names.session(plan.session), "plan")
+    new = a_session(plan=plan)
+    await world.store.submit(new, specs_version=-1, gateway="")
+    assert (await world.record(new.session)).plan == plan
+    raw = await world.link.send("HGET", names.session(new.session), "plan")
     assert codec.decode(Plan, raw) == plan
 
 
@@ -177,10 +178,11 @@ async def test_a_graph_larger_than_a_lua_stack(world: World) -> None:
     plan = a_plan(["a"] * 40)
     channels = plan.channels | {name: Channel(type="JSON", stored=True) for name in names_}
     plan = msgspec.structs.replace(plan, channels=channels)
-    await world.store.submit(a_session(plan=plan, max_attempts=2), specs_version=-1, gateway="")
-    assert await world.crash(await world.part(plan.session)) == "pending"
-    await world.store.stop(plan.session, "enough")
-    assert await world.status(plan.session) == "canceled"
+    new = a_session(plan=plan, max_attempts=2)
+    await world.store.submit(new, specs_version=-1, gateway="")
+    assert await world.crash(await world.part(new.session)) == "pending"
+    await world.store.stop(new.session, "enough")
+    assert await world.status(new.session) == "canceled"
 
 
 @pytest.mark.parametrize("rank", [100_000, -100_000])

@@ -323,8 +323,8 @@ class Walk:
         }
         self.same("commands", sent, {c for c in self.model.sent if c[1] in self.model.instances})
         self.model.sent.clear()
-        starts = [(name, slot) for kind, name, slot in sorted(sent) if kind == "start"]
-        self.parts = (self.parts + starts)[-REMEMBERED:]
+        self.parts = (self.parts + sorted(self.model.placed))[-REMEMBERED:]
+        self.model.placed.clear()
         if view.commands:
             await self.link.send("DEL", *(names.commands(name) for name in view.commands))
         awake = {engine for _, engine in view.wakes} | self.lost

@@ -42,7 +42,6 @@ def a_graph(
     """Return a plan: ``{node: (engine, {input: channel}, {output: channel})}``."""
     used = {c for _, reads, writes in nodes.values() for c in (*reads.values(), *writes.values())}
     return Plan(
-        session=a_session_id(),
         nodes={n: Node(engine, dict(r), dict(w)) for n, (engine, r, w) in nodes.items()},
         channels={c: Channel((types or {}).get(c, "JSON"), c in stored) for c in sorted(used)},
         fed=tuple(fed),
@@ -134,19 +133,22 @@ class Platform:
         plan: Plan,
         *messages: Any,
         feeds: Mapping[str, Sequence[Any]] | None = None,
+        session: str = "",
         **more: Any,
     ) -> str:
         """Submit a session; messages are JSON for the channel ``In``, or by channel in feeds.
 
         Bytes go as they are, a path by reference.
         """
+        session = session or a_session_id()
         given = {"In": messages, **(feeds or {})} if messages else dict(feeds or {})
         start = tuple(
-            self._feed(plan, channel, index, value)
+            self._feed(session, channel, index, value)
             for channel, values in given.items()
             for index, value in enumerate(values)
         )
         new = NewSession(
+            session=session,
             plan=plan,
             kind="process-workflow",
             rank=0,
@@ -156,11 +158,11 @@ class Platform:
         )
         submitted = await self.store.submit(new, specs_version=-1, gateway="")
         assert submitted.word == "created"
-        return plan.session
+        return session
 
-    def _feed(self, plan: Plan, channel: str, index: int, value: Any) -> Feed:
+    def _feed(self, session: str, channel: str, index: int, value: Any) -> Feed:
         if isinstance(value, Path):
-            ref = start_ref(plan.session, index)
+            ref = start_ref(session, index)
             BlobFolder(self.site.blobs).write(ref, [value.read_bytes()])
             return Feed(channel, b"", b"", ref)
         return Feed(channel, value if isinstance(value, bytes) else orjson.dumps(value))

@@ -10,6 +10,7 @@ from blueengine.transport.blobs import BlobFolder, node_prefix
 from blueengine.wire import codec, names
 from blueengine.wire.envelope import Header, Kind
 from tests.integration.runtime.site import Platform, Site, a_chain, a_graph, a_site
+from tests.kit.builders import a_session_id
 from tests.kit.wait import until
 
 LATE: Final = "of an attempt before"
@@ -101,10 +102,10 @@ async def test_late_messages_of_a_session_that_is_over_leave_nothing(platform: P
 
 async def test_a_message_waits_for_its_start_as_long_as_it_must(platform: Platform) -> None:
     """The stream of commands has a connection of its own, which may be cut off while this is not."""
-    plan = a_chain("deeds", "echo")
-    writer = Writer(platform, plan.session)
+    session = a_session_id()
+    writer = Writer(platform, session, start=b"")
     held = names.held(platform.site.engines[1].instance)
-    await platform.link.send("SADD", held, f"{plan.session} 1 n2")
+    await platform.link.send("SADD", held, f"{session} 1 n2")
     await writer.write(0, "early")
     await writer.write(0, "never", attempt=7)
 
@@ -112,8 +113,11 @@ async def test_a_message_waits_for_its_start_as_long_as_it_must(platform: Platfo
         return b"cmdstat_sismember" in await platform.link.send("INFO", "commandstats")
 
     await until(asked, 20, what="the engine asks whether a Start will come")
-    await platform.submit(plan, {"do": "wait"})
-    assert await writer.got(1) == ["early"]
+    # the third has to prepare, so all are told by a Start
+    plan = a_chain("deeds", "echo", "picky")
+    await platform.submit(plan, {"do": "wait"}, session=session)
+    [result] = await writer.got(1)
+    assert result["got"] == "early"  # type: ignore[index]
     await writer.stop()
 
 

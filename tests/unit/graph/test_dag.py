@@ -55,10 +55,10 @@ def workflow(
         start_data=[StartAsked(*pair) for pair in start],
         rank=rank,
     )
-    checked = check_workflow(asked, session="s", specs=SPECS)
+    checked = check_workflow(asked, specs=SPECS)
     # a shape that was found right before gives the same answer again
     graph = check_shape(asked.shape, specs=SPECS)
-    assert graph is None or check_workflow(asked, session="s", specs=SPECS, graph=graph) == checked
+    assert graph is None or check_workflow(asked, specs=SPECS, graph=graph) == checked
     return checked
 
 
@@ -250,7 +250,7 @@ def test_a_pointer_escapes_what_is_special_in_it() -> None:
 
 def single(**changes: Any) -> Checked:
     asked = SingleEngine(**({"engine": "ocr"} | changes))
-    return check_single(asked, session="s", specs=SPECS)
+    return check_single(asked, specs=SPECS)
 
 
 def test_a_single_engine_has_a_channel_for_each_of_its_ports() -> None:

@@ -131,7 +131,7 @@ def is_sound(workflow: Workflow) -> bool:
 @settings(max_examples=600, deadline=None)
 @given(workflows)
 def test_a_graph_is_accepted_exactly_when_it_is_sound(workflow: Workflow) -> None:
-    checked = check_workflow(workflow, session="s", specs=SPECS)
+    checked = check_workflow(workflow, specs=SPECS)
     assert (checked.plan is not None) == is_sound(workflow), checked.faults
     assert (checked.plan is None) == bool(checked.faults)
 
@@ -153,7 +153,7 @@ def test_a_cycle_is_found_exactly_when_there_is_one(edges: set[tuple[int, int]])
         ],
     )
     workflow = Workflow(shape=shape)
-    checked = check_workflow(workflow, session="s", specs={})
+    checked = check_workflow(workflow, specs={})
     assert (checked.plan is None) == reaches_itself(workflow)
     for fault in checked.faults:
         names = fault.msg.partition(": ")[2].split(" → ")

@@ -3,7 +3,7 @@
 import pytest
 
 from blueengine.errors import MessageLostError
-from blueengine.runtime.part import NO_MORE, Output, Part, Route, weight
+from blueengine.runtime.part import NO_MORE, Output, Part, Route, weight, wire
 from blueengine.wire.command import Start
 from blueengine.wire.envelope import Kind
 from blueengine.wire.plan import CLIENT, Channel, Node, Plan
@@ -18,9 +18,9 @@ NODES = {
 
 def a_part(node: str = "sink") -> Part:
     channels = {name: Channel("JSON", name == "Out") for name in ("In", "Mid", "Set", "Out", "End")}
-    plan = Plan(session="s", nodes=NODES, channels=channels, fed=("In", "Set"))
+    plan = Plan(nodes=NODES, channels=channels, fed=("In", "Set"))
     picks = {name: f"{name}-instance" for name in NODES}
-    return Part(1, Start("s", 2, node, b"", picks, b""), plan, "/folder")
+    return Part(1, Start("s", 2, node, b"", picks, b""), wire(plan, node), "/folder")
 
 
 def test_its_sources_are_the_writers_of_what_it_reads() -> None:

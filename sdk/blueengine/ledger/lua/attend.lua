@@ -14,6 +14,8 @@ if redis.call('EXISTS', K.instance(instance)) == 0 then
   redis.call('HSET', K.instance(instance), 'engine', engine, 'concurrency', ARGV[3], 'state', 'attending',
     'since', num(t), unpack(ARGV, 6))
   redis.call('ZADD', K.free(engine), ARGV[3], instance)
+  -- an empty stream of commands: other instances write to it only while it is there
+  redis.call('XADD', K.commands(instance), 'MAXLEN', '0', '*', 't', 'none')
 end
 redis.call('PERSIST', K.inbox(instance))  -- made before the attendance, for a while
 redis.call('ZADD', K.deadlines(), num(t + ARGV[5]), instance)

@@ -152,10 +152,12 @@ local function place(S, t)
   local fed = ',' .. get(S, 'fed') .. ','
   local all = table.concat(text, ',')
   for i, n in ipairs(S.nodes) do
-    local input = ''
-    if string.find(fed, ',' .. n.name .. ',', 1, true) then input = get(S, 'input') end
-    redis.call('XADD', K.commands(picks[i]), '*', 't', 'start', 's', S.id, 'a', S.at, 'n', n.name,
-      'p', get(S, 'plan'), 'k', all, 'd', input, 'g', S.unready == 0 and '1' or '0')
+    local told = string.find(fed, ',' .. n.name .. ',', 1, true)
+    -- where nobody has to prepare, those the client does not feed hear of it by their first message
+    if told or S.unready > 0 then
+      redis.call('XADD', K.commands(picks[i]), '*', 't', 'start', 's', S.id, 'a', S.at, 'n', n.name,
+        'p', get(S, 'plan'), 'k', all, 'd', told and get(S, 'input') or '', 'g', S.unready == 0 and '1' or '0')
+    end
   end
 end
 
