@@ -93,7 +93,7 @@ class Endings:
             if step.stop_func is not None:
                 run.worker.ask(part.no, frames.Leave(part.no))
             else:
-                run.worker.send(frames.Leave(part.no))
+                run.worker.post(frames.Leave(part.no))
         if _is_owed(part):
             self._be_patient(part)
 

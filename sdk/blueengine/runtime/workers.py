@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 PREFETCH_CALLS = 64
 PREFETCH_BYTES = 1 << 20
 """Calls and bytes sent to a worker ahead of its answers: enough to keep it busy."""
+POST_SECONDS = 0.02
+"""How long a frame that nobody waits for may wait for another to share a write with."""
 LAST_WORDS_SECONDS = 1.0
 """How long what an ended worker has written may take to be read; a child of it may hold the line."""
 
@@ -61,6 +63,8 @@ class WorkerProcess(asyncio.Protocol):
         self._splitter = frames.Splitter()
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
+        self._flushing = self._posted = False
+        """Whether a write is due: at the end of this turn of the loop, after a while."""
         self._told_to_quit = False
         self._why = ""
         self._gone = False
@@ -149,9 +153,18 @@ class WorkerProcess(asyncio.Protocol):
         """Queue a frame; those of one turn of the loop share a write. None reaches a dead worker."""
         if self._gone:
             return
-        if not self._out:
+        if not self._flushing:
+            self._flushing = True
             self._loop.call_soon(self._flush)
         self._out.append(frames.pack(frame))
+
+    def post(self, frame: frames.ToWorker) -> None:
+        """Queue a frame that nobody waits for: it goes with the next one, or after a while."""
+        if not self._gone:
+            self._out.append(frames.pack(frame))
+            if not self._posted:
+                self._posted = True
+                self._loop.call_later(POST_SECONDS, self._flush_posted)
 
     async def quit(self, grace: float) -> None:
         """Let it end in order, or kill it after ``grace`` seconds."""
@@ -198,9 +211,14 @@ class WorkerProcess(asyncio.Protocol):
         self._ahead = self._ahead_bytes = 0
         self._on_lost(self, how)
 
+    def _flush_posted(self) -> None:
+        self._posted = False
+        self._flush()
+
     def _flush(self) -> None:
         if self._transport is None:
             return  # not connected: sent when it is
+        self._flushing = False
         if self._out and not self._transport.is_closing():
             self._transport.write(b"".join(self._out))
         self._out.clear()

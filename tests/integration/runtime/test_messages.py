@@ -8,6 +8,7 @@ import pytest
 
 from blueengine.transport.blobs import BlobFolder, node_prefix
 from blueengine.wire import codec, names
+from blueengine.wire.command import Start
 from blueengine.wire.envelope import Header, Kind
 from tests.integration.runtime.site import Platform, Site, a_chain, a_graph, a_site
 from tests.kit.builders import a_session_id
@@ -27,15 +28,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 class Writer:
     """Writes to the reader ``n2`` in the place of ``n1``, whose code does nothing."""
 
-    def __init__(self, platform: Platform, session: str) -> None:
+    def __init__(self, platform: Platform, session: str, start: bytes) -> None:
         self.platform = platform
         self.session = session
+        self.start = start
         self.inbox = names.inbox(platform.site.engines[1].instance)
 
     async def write(
         self, seq: int, value: object = None, *, attempt: int = 1, kind: Kind = Kind.DATA, blob: str = "",
     ) -> None:  # fmt: skip
-        header = Header(self.session, attempt, "n2", "n1", "Ch1", seq, kind, blob=blob)
+        start = b"" if seq else self.start
+        header = Header(self.session, attempt, "n2", "n1", "Ch1", seq, kind, blob=blob, start=start)
         body = b"" if blob else orjson.dumps(value)
         await self.platform.link.send(
             "XADD", self.inbox, "NOMKSTREAM", "*", "h", codec.encode(header), "p", body
@@ -56,7 +59,11 @@ class Writer:
 
 async def a_writer(platform: Platform) -> Writer:
     session = await platform.submit(a_chain("deeds", "echo"), {"do": "wait"})
-    return Writer(platform, session)
+    record = await platform.store.read(session)
+    assert record
+    picks = {part.node: part.instance for part in record.parts}
+    start = Start(session, 1, "n2", codec.encode(record.plan), picks, b"", go=True)
+    return Writer(platform, session, codec.encode(start))
 
 
 async def test_repetitions_are_dropped(platform: Platform) -> None:
@@ -119,6 +126,17 @@ async def test_a_message_waits_for_its_start_as_long_as_it_must(platform: Platfo
     [result] = await writer.got(1)
     assert result["got"] == "early"  # type: ignore[index]
     await writer.stop()
+
+
+async def test_a_first_message_after_the_stop_begins_nothing(platform: Platform) -> None:
+    writer = await a_writer(platform)
+    await writer.stop()
+    blobs = BlobFolder(platform.site.blobs)
+    ref = f"{node_prefix(writer.session, 1, 'n2')}/n1-1"
+    blobs.write(ref, [b"late"])
+    await writer.write(0, blob=ref)
+    await until(lambda: not blobs.path(ref).exists())
+    assert await platform.results(writer.session) == []
 
 
 async def test_a_gap_fails_the_session(platform: Platform) -> None:
