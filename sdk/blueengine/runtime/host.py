@@ -304,7 +304,9 @@ class Host:
                     self._flow.arrive(part, channel, CLIENT, seq, Kind.END, b"", b"", "")
         if not part.sources and part.live:
             part.steps[0].queue.append(Call([], 0))  # an engine that reads nothing is called once
-            self._flow.feed(part, part.steps[0])
+        for run in part.steps:
+            if run.queue:
+                self._flow.feed(part, run)
         self._endings.look_for_end(part)
 
     # -- messages ---------------------------------------------------------------------------------
