@@ -16,9 +16,9 @@ from apps.local import catalogue, timeline
 from apps.local.data_folder import DataFolder
 from apps.local.platform import Options, running
 from apps.local.redis_server import free_port
-from blueengine.cli import output, progress, run_workflow
-from blueengine.client.answers import Detail, Outcome
-from blueengine.client.http import Client
+from blueengine.cli import output, progress
+from blueengine.client import AsyncClient, Outcome, load
+from blueengine.client.answers import Detail
 from blueengine.errors import BlueEngineError
 
 RIGHT_SHARE: Final = 0.95
@@ -70,7 +70,7 @@ class Demo:
 
     async def _run(self) -> int:
         pdf, truth, workflow = _sample_files()
-        body = run_workflow.read_workflow(workflow)
+        job = load(workflow)
         options = Options(
             data=DataFolder(self._folder),
             port=free_port(),
@@ -86,13 +86,12 @@ class Demo:
                 f"It is up at {options.url} after {clock() - began:.1f} s; no engine runs yet."
             )
             self._say(f"Submitting {workflow.name} with {pdf.name}.")
-            async with Client(options.url) as client:
-                submitted = await run_workflow.submit(client, body, [("Document", pdf)])
-                session = submitted.session_id
-                board = progress.Board(run_workflow.node_names(body))
-                await progress.show(board, client.events(session), self._console)
-                outcome = await client.wait(session)
-                detail = await client.detail(session)
+            async with AsyncClient(options.url) as client:
+                session = await client.submit(job, {"Document": pdf})
+                board = progress.Board(list(job.nodes))
+                await progress.show(board, session.events(), self._console)
+                outcome = await session.wait()
+                detail = await session.detail()
             right = self._report(outcome, detail, truth)
             self._say("Stopping the platform …")
         self._say("Everything is stopped." + (" All is well." if right else ""))

@@ -5,7 +5,10 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="For those who write engines.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="For those who write engines.\n\nExample: blueengine engine run engines/hello/engine.py",
+)
 
 
 @app.callback()

@@ -1,44 +1,80 @@
 """``blueengine engines``: which engines there are and how busy they are."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from blueengine.cli import output
-from blueengine.cli.output import Json, Url
+from blueengine.cli.output import Json, Url, Watch
 
-app = typer.Typer(no_args_is_help=True, help="Which engines there are and how busy they are.")
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from blueengine.client import AsyncClient
+    from blueengine.client.answers import Engine
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Which engines there are and how busy they are.\n\nExample: blueengine engines ls",
+)
+
+TITLES: Final = ("ENGINE", "INSTANCES", "USED", "FREE", "PENDING", "CONCURRENCY")
+
+
+def complete_engine(incomplete: str) -> list[str]:
+    """Return engine ids for the shell."""
+
+    async def ids(client: "AsyncClient") -> list[str]:
+        return [engine.id for engine in await client.engines()]
+
+    return output.completed(ids, incomplete)
 
 
 @app.command("ls")
-def list_engines(*, url: Url = output.DEFAULT_URL, json: Json = False) -> None:
+def list_engines(
+    *, watch: Watch = False, url: Url = output.DEFAULT_URL, json: Json = False
+) -> None:
     """List engines; one without instances is started when a session needs it.
 
     Example: blueengine engines ls
+
+    Example: blueengine engines ls --watch
     """
+    if watch:
+
+        async def look(client: "AsyncClient") -> "Table":
+            return output.table(TITLES, _rows(await client.engines()))
+
+        output.watch(url, look)
+        return
     engines = output.with_client(url, lambda client: client.engines())
     if json:
         output.print_json(engines)
-        return
-    output.print_table(
-        ("ENGINE", "INSTANCES", "USED", "FREE", "PENDING", "CONCURRENCY"),
-        [
-            (
-                engine.id,
-                str(engine.instances),
-                str(engine.used_slots),
-                str(engine.free_slots),
-                str(engine.pending),
-                str(engine.concurrency),
-            )
-            for engine in engines
-        ],
-    )
+    else:
+        output.print_table(TITLES, _rows(engines))
+
+
+def _rows(engines: "Sequence[Engine]") -> list[Sequence[str]]:
+    return [
+        (
+            engine.id,
+            str(engine.instances),
+            str(engine.used_slots),
+            str(engine.free_slots),
+            str(engine.pending),
+            str(engine.concurrency),
+        )
+        for engine in engines
+    ]
 
 
 @app.command("show")
 def show_engine(
-    engine: Annotated[str, typer.Argument(metavar="ENGINE", help="The engine's id.")],
+    engine: Annotated[
+        str,
+        typer.Argument(metavar="ENGINE", help="The engine's id.", autocompletion=complete_engine),
+    ],
     *,
     url: Url = output.DEFAULT_URL,
     json: Json = False,

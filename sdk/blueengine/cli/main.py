@@ -1,33 +1,53 @@
 """The entry point of ``blueengine``: puts the commands together and turns errors into one line.
 
-Exit codes: 0 all is well, 1 it failed, 2 the command was used wrongly.
+Exit codes: 0 all is well, 1 it failed, 2 the command was used wrongly. Only the module of the
+command that is called is imported; help and shell completion import all of them.
 """
 
 import os
 import sys
-from collections.abc import Callable
-from importlib.metadata import entry_points
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from blueengine.errors import BlueEngineError
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     import typer
 
 GROUP: Final = "blueengine.commands"
+"""Entry points of commands that come from outside the SDK."""
+GROUPS: Final = {
+    "sessions": "blueengine.cli.sessions",
+    "engines": "blueengine.cli.engines",
+    "engine": "blueengine.cli.engine",
+}
+"""Command -> module whose ``app`` holds its subcommands."""
+COMMANDS: Final = {"run": "blueengine.cli.run_workflow", "new-engine": "blueengine.cli.new_engine"}
+"""Command -> module with a function of that name."""
 MISSING: Final = "error: this command needs more packages: pip install 'blueengine[cli]'\n"
+OF_THE_EXTRA: Final = frozenset({"httpx", "rich", "typer"})
+
+HELP: Final = """Run graphs of engines as sessions.
+
+BLUEENGINE_URL names the platform and BLUEENGINE_API_KEY your key, where it wants one. NO_COLOR
+turns colours off.
+
+Example: blueengine run workflows/hello.yml --input 'Input={"name": "Ada"}'
+"""
 
 
 def main() -> int:
     """Run the command line; the exit code."""
     try:
-        app = build()
+        return run(build(sys.argv[1:]))
     except ModuleNotFoundError as exc:
-        if (exc.name or "").partition(".")[0] not in {"httpx", "rich", "typer"}:
+        if (exc.name or "").partition(".")[0] not in OF_THE_EXTRA:
             raise
         sys.stderr.write(MISSING)
         return 1
-    return run(app)
 
 
 def run(app: Callable[..., Any]) -> int:
@@ -37,7 +57,7 @@ def run(app: Callable[..., Any]) -> int:
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
     except BlueEngineError as exc:
-        sys.stderr.write(f"error: {exc}\n")
+        sys.stderr.write(f"error: {' '.join(str(exc).split())}\n")
         return 2 if exc.code == "usage" else 1
     except BrokenPipeError:  # `blueengine sessions ls | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -45,28 +65,44 @@ def run(app: Callable[..., Any]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def build() -> "typer.Typer":
-    """Return the application with every command."""
+def build(words: Sequence[str] = ()) -> "typer.Typer":
+    """Return the application with the command that ``words`` call, or with every command."""
     import typer
-
-    from blueengine.cli import engine, engines, new_engine, run_workflow, sessions
 
     app = typer.Typer(
         name="blueengine",
-        help="Run graphs of engines as sessions.",
+        help=HELP,
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
+        callback=_root,
     )
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name, reverse=True):
-        app.command(point.name)(point.load())
-    app.command("run")(run_workflow.run)
-    app.command("new-engine")(new_engine.new_engine)
-    app.add_typer(sessions.app, name="sessions")
-    app.add_typer(engines.app, name="engines")
-    app.add_typer(engine.app, name="engine")
+    called = words[0] if words else ""
+    known = called in GROUPS or called in COMMANDS
+    outside = {} if known else _outside()
+    for name in _only(called, sorted(outside, reverse=True)):
+        app.command(name)(outside[name].load())
+    for name in _only(called, COMMANDS):
+        app.command(name)(getattr(import_module(COMMANDS[name]), name.replace("-", "_")))
+    for name in _only(called, GROUPS):
+        app.add_typer(import_module(GROUPS[name]).app, name=name)
+    if not app.registered_commands and not app.registered_groups:
+        return build()  # --help, a completion, a command that is not there
     return app
+
+
+def _root() -> None:
+    """Make the application one of subcommands, however many there are."""
+
+
+def _only(called: str, names: Sequence[str] | dict[str, str]) -> list[str]:
+    return [name for name in names if called in {"", name}]
+
+
+def _outside() -> "dict[str, EntryPoint]":
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group=GROUP)}
 
 
 if __name__ == "__main__":

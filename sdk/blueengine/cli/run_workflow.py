@@ -1,23 +1,20 @@
 """``blueengine run``: submit a workflow, watch it, get its results."""
 
-import asyncio
-import contextlib
-import mimetypes
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import orjson
 import typer
 
 from blueengine.cli import output
 from blueengine.cli.output import Json, Url, UsageError
-from blueengine.errors import BlueEngineError, SettingsError
+from blueengine.errors import BlueEngineError
 
 if TYPE_CHECKING:
-    from blueengine.client.answers import Outcome
-    from blueengine.client.http import Client
+    from blueengine.client import AsyncClient, AsyncSession, Blob, Outcome
+    from blueengine.client.jobs import Job
 
 INLINE_TYPES: Final = {"json", "text"}
 """Types whose messages are values; those of others are uploaded."""
@@ -36,7 +33,7 @@ def run(
             "--input",
             "-i",
             metavar="CHANNEL=VALUE",
-            help="Start data: JSON, plain text, or @FILE. Repeats.",
+            help="Start data: JSON, plain text, or @FILE. Repeats, also for one channel.",
         ),
     ] = None,
     url: Url = output.DEFAULT_URL,
@@ -57,13 +54,13 @@ def run(
 
     Example: blueengine run workflows/ocr.yml --input Document=@scan.pdf --out texts
     """
-    body = read_workflow(workflow)
-    given = [parse_input(text, body) for text in inputs or ()]
+    job = read_workflow(workflow)
+    given = collect([parse_input(text, job) for text in inputs or ()])
     if out:
         make_folder(out)
 
-    async def work(client: "Client") -> "tuple[Outcome, dict[str, list[str]] | None]":
-        outcome = await _run(client, body, given, limit=timeout, quiet=json)
+    async def work(client: "AsyncClient") -> "tuple[Outcome, dict[str, list[str]] | None]":
+        outcome = await _run(client, job, given, limit=timeout, quiet=json)
         return outcome, await save(client, outcome, out) if out else None
 
     try:
@@ -86,33 +83,30 @@ def make_folder(path: Path) -> None:
         raise UsageError(f"--out {path}: {exc.strerror}") from exc
 
 
-def read_workflow(path: Path) -> dict[str, Any]:
-    """Return the body in a YAML file.
+def read_workflow(path: Path) -> "Job":
+    """Return what is in a workflow file.
 
     Raises:
         UsageError: It is no workflow.
     """
-    from blueengine.settings.system import read_yaml
+    from blueengine.client import WorkflowError, load
 
     try:
-        body = read_yaml(path)
-    except SettingsError as exc:
-        raise UsageError(str(exc)) from exc
-    if not isinstance(body.get("engines"), list) and "engineId" not in body:
-        raise UsageError(
-            f"{path} is no workflow: it has no list `engines`; see workflows/hello.yml for one"
-        )
-    return body
+        return load(path)
+    except WorkflowError as exc:
+        raise UsageError(f"{exc}; see workflows/hello.yml for one") from exc
 
 
-def parse_input(text: str, body: Mapping[str, Any]) -> tuple[str, Any]:
+def parse_input(text: str, job: "Job") -> tuple[str, Any]:
     """Return (channel, value), the value being a Path when a file is to be uploaded.
 
     Raises:
         UsageError: There is no such channel, or no such file.
     """
+    import orjson
+
     channel, equals, word = text.partition("=")
-    types = channel_types(body)
+    types = job.inputs
     if not equals or channel not in types:
         known = ", ".join(types) or "none"
         raise UsageError(f"--input {text}: write CHANNEL=VALUE; channels of this workflow: {known}")
@@ -132,78 +126,41 @@ def parse_input(text: str, body: Mapping[str, Any]) -> tuple[str, Any]:
         return channel, word
 
 
-def channel_types(body: Mapping[str, Any]) -> dict[str, str]:
-    """Return the channels of a workflow that may get start data, and their types."""
-    if "engineId" in body:
-        ports = body.get("inputs") or {"Control": {}}
-        return {str(name): str((port or {}).get("type", "JSON")) for name, port in ports.items()}
-    channels = body.get("dataChannels") or []
-    return {
-        str(channel.get("name")): str(channel.get("type", "JSON"))
-        for channel in channels
-        if isinstance(channel, dict)
-    }
+def collect(given: "Iterable[tuple[str, Any]]") -> dict[str, Any]:
+    """Return channel -> its messages, in the order they were given."""
+    from blueengine.client import Many
 
-
-async def submit(
-    client: "Client", body: Mapping[str, Any], given: Sequence[tuple[str, Any]]
-) -> "Outcome":
-    """Upload what is a file, and submit; what is given wins over start data of that channel."""
-    full = dict(body)
-    values = []
+    found: dict[str, list[Any]] = {}
     for channel, value in given:
-        if isinstance(value, Path):
-            upload = await client.upload(value)
-            kind = mimetypes.guess_type(value.name)[0]
-            value = {"fileId": upload.file_id, "name": value.name}
-            if kind:
-                value["contentType"] = kind
-        values.append((channel, value))
-    if "engineId" in full:
-        ports = {name: dict(port or {}) for name, port in (full.get("inputs") or {}).items()}
-        for channel, value in values:
-            ports.setdefault(channel, {"type": "JSON"})["payload"] = value
-        full["inputs"] = ports
-    else:
-        replaced = {channel for channel, _ in values}
-        kept = [
-            item for item in full.get("startData") or [] if item.get("channelName") not in replaced
-        ]
-        full["startData"] = kept + [
-            {"channelName": channel, "payload": value} for channel, value in values
-        ]
-    return await client.submit(full)
+        found.setdefault(channel, []).append(value)
+    return {channel: Many(values) for channel, values in found.items()}
 
 
 async def _run(
-    client: "Client",
-    body: Mapping[str, Any],
-    given: Sequence[tuple[str, Any]],
-    *,
-    limit: float,
-    quiet: bool,
+    client: "AsyncClient", job: "Job", given: dict[str, Any], *, limit: float, quiet: bool
 ) -> "Outcome":
+    import asyncio
+
     from blueengine.cli import progress
 
     console = output.console(stderr=True)
     shown = console if console.is_terminal or not quiet else None
-    submitted = await submit(client, body, given)
-    session = submitted.session_id
+    session = await client.submit(job, given)
     if shown:
-        shown.print(session, markup=False)
-    board = progress.Board(node_names(body))
-    why = asyncio.create_task(_explain(client, session, board, shown), name="why")
+        shown.print(session.id, markup=False)
+    board = progress.Board(list(job.nodes))
+    why = asyncio.create_task(_explain(session, board, shown), name="why")
     try:
         async with asyncio.timeout(limit or None):
-            await progress.show(board, client.events(session), shown)
-            outcome = await client.wait(session)
+            await progress.show(board, session.events(), shown)
+            outcome = await session.wait()
     except (TimeoutError, asyncio.CancelledError) as exc:
-        with contextlib.suppress(BlueEngineError):  # it may have ended this moment
-            await client.stop(session)
+        with suppress(BlueEngineError):  # it may have ended this moment
+            await session.stop()
         if isinstance(exc, TimeoutError):
             raise BlueEngineError(
                 f"the session did not end within {limit:g} s and was stopped; see why with: "
-                f"blueengine sessions show {session}"
+                f"blueengine sessions show {session.id}"
             ) from None
         raise
     finally:
@@ -212,13 +169,15 @@ async def _run(
     return outcome
 
 
-async def _explain(client: "Client", session: str, board: Any, shown: Any) -> None:
+async def _explain(session: "AsyncSession", board: Any, shown: Any) -> None:
     """While the session waits, say what for."""
+    import asyncio
+
     said = ""
     await asyncio.sleep(WHY_AFTER_SECONDS)
     while board.status in {"", "pending"}:
-        with contextlib.suppress(BlueEngineError):
-            detail = await client.detail(session)
+        with suppress(BlueEngineError):
+            detail = await session.detail()
             if detail.pending:
                 lacks = (f"{lack.engine}: {lack.satisfied_by}" for lack in detail.pending.lacking)
                 board.note = "; ".join(lacks)
@@ -228,32 +187,22 @@ async def _explain(client: "Client", session: str, board: Any, shown: Any) -> No
         await asyncio.sleep(WHY_EVERY_SECONDS)
 
 
-def node_names(body: Mapping[str, Any]) -> list[str]:
-    """Return the names of a workflow's engines, in order."""
-    if "engineId" in body:
-        return [str(body["engineId"])]
-    return [
-        str(engine.get("name") or engine.get("id", "?"))
-        for engine in body["engines"]
-        if isinstance(engine, dict)
-    ]
-
-
-async def save(client: "Client", outcome: "Outcome", folder: Path) -> dict[str, list[str]]:
+async def save(client: "AsyncClient", outcome: "Outcome", folder: Path) -> dict[str, list[str]]:
     """Save results: values as one JSON file a channel, others as a file each; their paths."""
+    import orjson
+
+    from blueengine.client import Blob
+
     saved: dict[str, list[str]] = {}
-    for channel in outcome.results:
+    for channel, results in outcome.results.items():
         values: list[Any] = []
         saved[channel] = []
-        index = 0
-        async for result in client.results(outcome.session_id, channel):
-            if is_reference(result):
+        for index, result in enumerate(results):
+            if isinstance(result, Blob):
                 path = folder / f"{channel}-{index}{_suffix(result)}"
-                await client.download(result["url"], path)
-                saved[channel].append(str(path))
+                saved[channel].append(str(await client.download(result, path)))
             else:
                 values.append(result)
-            index += 1
         if values:
             path = folder / f"{channel}.json"
             path.write_bytes(orjson.dumps(values, option=orjson.OPT_INDENT_2))
@@ -261,14 +210,11 @@ async def save(client: "Client", outcome: "Outcome", folder: Path) -> dict[str, 
     return saved
 
 
-def is_reference(result: Any) -> bool:
-    """Whether a result is one that is fetched by its URL."""
-    return isinstance(result, dict) and result.keys() == {"url", "contentType", "size", "meta"}
+def _suffix(blob: "Blob") -> str:
+    import mimetypes
 
-
-def _suffix(result: Mapping[str, Any]) -> str:
-    name = Path(str((result.get("meta") or {}).get("name") or "")).suffix
-    return name or mimetypes.guess_extension(str(result["contentType"]).partition(";")[0]) or ".bin"
+    kind = blob.content_type.partition(";")[0]
+    return Path(blob.name).suffix or mimetypes.guess_extension(kind) or ".bin"
 
 
 def _report(outcome: "Outcome", saved: dict[str, list[str]] | None, *, as_json: bool) -> None:
@@ -295,10 +241,14 @@ def _report(outcome: "Outcome", saved: dict[str, list[str]] | None, *, as_json: 
 
 
 def _print_results(outcome: "Outcome") -> None:
+    import orjson
+
+    from blueengine.client import Blob
+
     for channel, results in outcome.results.items():
         for result in results:
-            if is_reference(result):
-                text = f"{result['contentType']}, {output.size(result['size'])} (save it with --out DIR)"
+            if isinstance(result, Blob):
+                text = f"{result.content_type}, {output.size(result.size)} (save it with --out DIR)"
             elif isinstance(result, str):
                 text = result
             else:

@@ -1,18 +1,41 @@
 """``blueengine sessions``: list, look at and stop sessions."""
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from blueengine.cli import output
-from blueengine.cli.output import Json, Url
+from blueengine.cli.output import Json, Url, UsageError, Watch
 
 if TYPE_CHECKING:
-    from blueengine.client.answers import Detail
+    from rich.table import Table
 
-app = typer.Typer(no_args_is_help=True, help="List, look at and stop sessions.")
+    from blueengine.client import AsyncClient
+    from blueengine.client.answers import Detail, Row
 
-SessionId = Annotated[str, typer.Argument(metavar="SESSION", help="The session's id.")]
+app = typer.Typer(
+    no_args_is_help=True,
+    help="List, look at and stop sessions.\n\nExample: blueengine sessions ls --status failed",
+)
+
+TITLES: Final = ("SESSION", "STATUS", "CREATED", "ENGINES")
+COMPLETIONS: Final = 50
+
+
+def complete_session(incomplete: str) -> list[str]:
+    """Return the newest sessions' ids for the shell."""
+
+    async def ids(client: "AsyncClient") -> list[str]:
+        return [row.session_id for row in (await client.page(limit=COMPLETIONS)).sessions]
+
+    return output.completed(ids, incomplete)
+
+
+SessionId = Annotated[
+    str,
+    typer.Argument(metavar="SESSION", help="The session's id.", autocompletion=complete_session),
+]
 
 
 @app.command("ls")
@@ -20,39 +43,87 @@ def list_sessions(
     *,
     status: Annotated[str, typer.Option(help="Only these: pending, processing, failed …")] = "",
     engine: Annotated[str, typer.Option(help="Only those that use this engine.")] = "",
-    label: Annotated[str, typer.Option(help="Only those with this label, as name:value.")] = "",
-    limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many.")] = 20,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Only those with this label, as name:value. Repeats.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 20,
+    watch: Watch = False,
     url: Url = output.DEFAULT_URL,
     json: Json = False,
 ) -> None:
     """List sessions, newest first.
 
     Example: blueengine sessions ls --status failed
+
+    Example: blueengine sessions ls --label team:blue --watch
     """
-    page = output.with_client(
-        url,
-        lambda client: client.sessions(status=status, engine=engine, label=label, limit=limit),
-    )
-    if json:
-        output.print_json(page.sessions)
+    labels = dict(map(_label, label or ()))
+
+    async def found(client: "AsyncClient") -> "list[Row]":
+        rows = client.sessions(status=status, engine=engine, labels=labels, limit=limit)
+        return [row async for row in rows]
+
+    if watch:
+
+        async def look(client: "AsyncClient") -> "Table":
+            return output.table(TITLES, _rows(await found(client)))
+
+        output.watch(url, look)
         return
-    rows = [
-        (row.session_id, row.status, row.created_at, ",".join(row.engines)) for row in page.sessions
-    ]
-    output.print_table(("SESSION", "STATUS", "CREATED", "ENGINES"), rows)
+    rows = output.with_client(url, found)
+    if json:
+        output.print_json(rows)
+    else:
+        output.print_table(TITLES, _rows(rows))
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise UsageError(f"--label {text}: write NAME:VALUE")
+    return name, value
+
+
+def _rows(rows: "Sequence[Row]") -> list[Sequence[str]]:
+    return [(row.session_id, row.status, row.created_at, ",".join(row.engines)) for row in rows]
 
 
 @app.command("show")
-def show_session(session: SessionId, *, url: Url = output.DEFAULT_URL, json: Json = False) -> None:
+def show_session(
+    session: SessionId,
+    *,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Show its course live until it has ended.")
+    ] = False,
+    url: Url = output.DEFAULT_URL,
+    json: Json = False,
+) -> None:
     """Show what is known of a session, and why it waits while it does.
 
     Example: blueengine sessions show session-process-workflow-0-1636105719.5759473-vv6gz93f
     """
-    detail = output.with_client(url, lambda client: client.detail(session))
+
+    async def work(client: "AsyncClient") -> "Detail":
+        from blueengine.cli import progress
+
+        found = client.session(session)
+        detail = await found.detail()
+        if follow:
+            board = progress.Board([part.name for part in detail.sub_sessions])
+            await progress.show(
+                board, found.events(), None if json else output.console(stderr=True)
+            )
+            detail = await found.detail()
+        return detail
+
+    try:
+        detail = output.with_client(url, work)
+    except KeyboardInterrupt:
+        raise typer.Exit(1) from None
     if json:
         output.print_json(detail)
-        return
-    _print(detail)
+    else:
+        _print(detail)
 
 
 @app.command("stop")
@@ -61,7 +132,7 @@ def stop_session(session: SessionId, *, url: Url = output.DEFAULT_URL, json: Jso
 
     Example: blueengine sessions stop session-process-workflow-0-1636105719.5759473-vv6gz93f
     """
-    status = output.with_client(url, lambda client: client.stop(session))
+    status = output.with_client(url, lambda client: client.session(session).stop())
     if json:
         output.print_json({"sessionId": session, "status": status})
     else:

@@ -1,8 +1,14 @@
 """What the platform answers, as typed records. Members a newer platform adds are ignored."""
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
+
+from blueengine.client.errors import ENDINGS
+from blueengine.wire.lifecycle import TERMINAL
+
+if TYPE_CHECKING:
+    from typing import Self
 
 M = TypeVar("M")
 
@@ -31,32 +37,115 @@ class Process(Answer, frozen=True, kw_only=True, rename=None):
     error: Fault | None = None
 
 
+class Blob(Answer, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A result that is fetched by its URL: an image, a file, bytes, or very large JSON.
+
+    ``client.load``, ``client.array``, ``client.read`` and ``client.download`` fetch it.
+    """
+
+    url: str
+    content_type: str
+    size: int
+    meta: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Its file name; empty when the writer gave none."""
+        return str(self.meta.get("name") or "")
+
+
 class Outcome(Answer, frozen=True, kw_only=True):
-    """A session's status and its results so far."""
+    """A session's status and its results."""
 
     session_id: str
     process: Process
     results: dict[str, list[Any]] = {}
+    """Channel -> stored messages in order: JSON and Text as values, others as ``Blob``."""
     more: dict[str, str] | None = None
+    """Channels that have more results than are here, and where to get them."""
 
     @property
     def status(self) -> str:
         """The session's status."""
         return self.process.status
 
+    @property
+    def ended(self) -> bool:
+        """Whether the status is a last one."""
+        return self.status in TERMINAL
+
+    def raise_for_status(self) -> "Self":
+        """Return it unless the session failed or was canceled.
+
+        Raises:
+            SessionFailedError: It failed.
+            SessionCanceledError: It was stopped.
+        """
+        if error := ENDINGS.get(self.status):
+            raise error(self)
+        return self
+
 
 class Lack(Answer, frozen=True, kw_only=True):
     """An engine that has no slot for a session."""
 
     engine: str
+    wanted: int = 0
+    free: int = 0
+    instances: int = 0
     satisfied_by: str = ""
+    """What would help, in words."""
+
+
+class Placement(Answer, frozen=True, kw_only=True):
+    """What would become of a session that is valid."""
+
+    would_be_placed: bool
+    lacking: list[Lack] = []
 
 
 class Pending(Answer, frozen=True, kw_only=True):
     """Why a session waits."""
 
     position: int = 0
+    """Sessions before it."""
+    total_pending: int = 0
+    total_queuing: int = 0
+    parked_on: str | None = None
     lacking: list[Lack] = []
+
+
+class Link(Answer, frozen=True, kw_only=True):
+    """A port and the channel it is linked to."""
+
+    name: str
+    type: str = "JSON"
+    link_to: str = ""
+
+
+class Node(Answer, frozen=True, kw_only=True):
+    """An engine's place in the graph."""
+
+    id: str
+    name: str
+    inputs: list[Link] = []
+    outputs: list[Link] = []
+
+
+class Channel(Answer, frozen=True, kw_only=True):
+    """A data channel; ``results`` counts the messages stored so far."""
+
+    name: str
+    type: str = "JSON"
+    interested: bool = False
+    results: int | None = None
+
+
+class Dag(Answer, frozen=True, kw_only=True):
+    """The graph of a session."""
+
+    engines: list[Node] = []
+    data_channels: list[Channel] = []
 
 
 class SubSession(Answer, frozen=True, kw_only=True):
@@ -108,14 +197,17 @@ class Detail(Answer, frozen=True, kw_only=True):
     rank: int = 0
     attempt: int = 1
     max_attempts: int = 1
+    refusals: int = 0
     labels: dict[str, str] = {}
     created_at: str = ""
     ended_at: str | None = None
     error: Fault | None = None
     pending: Pending | None = None
+    dag: Dag = Dag()
     sub_sessions: list[SubSession] = []
     timeline: list[StatusChange] = []
     durations: Durations = Durations()
+    webhooks: list[Any] = []
 
 
 class Row(Answer, frozen=True, kw_only=True):
@@ -124,6 +216,7 @@ class Row(Answer, frozen=True, kw_only=True):
     session_id: str
     status: str
     kind: str = ""
+    rank: int = 0
     engines: list[str] = []
     labels: dict[str, str] = {}
     created_at: str = ""
@@ -141,6 +234,8 @@ class Upload(Answer, frozen=True, kw_only=True):
     """An uploaded file."""
 
     file_id: str
+    name: str = ""
+    content_type: str = ""
     size: int = 0
     sha256: str = ""
 
@@ -169,6 +264,8 @@ class Engine(Answer, frozen=True, kw_only=True):
     used_slots: int = 0
     pending: int = 0
     active: int = 0
+    waiting: int = 0
+    demand: int = 0
     desired_replicas: int = 0
     instance_list: list[Instance] = []
 
@@ -182,6 +279,7 @@ class Engines(Answer, frozen=True, kw_only=True):
 class Results(Answer, frozen=True, kw_only=True):
     """A page of one channel's results."""
 
+    count: int = 0
     results: list[Any] = []
     next: int | None = None
 
@@ -190,10 +288,30 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One server-sent event of a session."""
 
     id: str = ""
+    """Give it as ``last_event_id`` to go on behind it."""
     name: str = ""
+    """``status``, ``part``, ``results``, ``progress``, or a word of an engine's own."""
     data: dict[str, Any] = {}
 
 
 def as_record(model: type[M], data: object) -> M:
     """Return ``data`` as a record; raises ``msgspec.ValidationError`` when it is none."""
     return msgspec.convert(data, model)
+
+
+def with_blobs(session: str, results: list[Any]) -> list[Any]:
+    """Return results with a ``Blob`` for each that is named by a URL of this session.
+
+    A JSON message may look like one; only the platform's URLs of the session itself count.
+    """
+    prefix = f"/api/v1/sessions/{session}/results/"
+    return [_blob(prefix, result) if isinstance(result, dict) else result for result in results]
+
+
+def _blob(prefix: str, result: Any) -> Any:
+    if not str(result.get("url", "")).startswith(prefix):
+        return result
+    try:
+        return msgspec.convert(result, Blob)
+    except msgspec.ValidationError:
+        return result

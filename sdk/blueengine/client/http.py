@@ -1,313 +1,250 @@
-"""A small asynchronous client of the REST API.
+"""Requests to the platform: the key, tries again, and what a refusal says.
 
-Errors: ``PlatformAwayError`` when nothing answers, ``ApiError`` with the platform's own words when
-it says no. Nothing is retried but a broken event stream, which goes on where it broke.
+What is tried again, until an answer comes or the patience is over:
+
+* a request whose connection could not be made, once the platform has answered before: one that
+  never answered is rather not there, and that is said at once;
+* a request whose connection broke, if doing it twice does no harm;
+* 429, 502, 503 and 504, after the time that ``Retry-After`` says.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
-from urllib.parse import quote
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
-import orjson
 
-from blueengine.client import answers
-from blueengine.errors import BlueEngineError
+from blueengine.client.errors import (
+    API_ERRORS,
+    ApiError,
+    BusyError,
+    ClientError,
+    PlatformAwayError,
+)
+from blueengine.graph.dag import Fault
 from blueengine.kit.backoff import delays
-from blueengine.wire.lifecycle import TERMINAL
 
 if TYPE_CHECKING:
     import httpx
 
-M = TypeVar("M")
-
-DEFAULT_URL: Final = "http://127.0.0.1:8080"
-PIECE: Final = 1 << 20
-WAIT_SECONDS: Final = 30.0
-"""How long one request of ``wait`` is held."""
-RECONNECTS: Final = 8
-"""Tries in a row without an event before an event stream is given up."""
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 2.0
 
 
-class PlatformAwayError(BlueEngineError):
-    """Nothing answers at the URL."""
+class Patience:
+    """How long one piece of work goes on trying, counted from the first time it failed."""
 
-    code = "platform-away"
-    retriable = True
+    def __init__(self, seconds: float) -> None:
+        """Begin without a failure; with 0 nothing is tried again."""
+        self._seconds = seconds
+        self.renew()
+
+    def renew(self) -> None:
+        """Forget the failures, for the work went on."""
+        self._until: float | None = None
+        self._pauses = delays(FIRST_PAUSE, LONGEST_PAUSE)
+
+    async def pause(self, error: ClientError) -> None:
+        """Sleep before the next try, or raise ``error`` when it would come too late."""
+        now = asyncio.get_running_loop().time()
+        if self._until is None:
+            self._until = now + self._seconds
+        told = error.retry_after if isinstance(error, ApiError) else None
+        pause = next(self._pauses) if told is None else told
+        if now + pause > self._until:
+            raise error
+        await asyncio.sleep(pause)
 
 
-class ApiError(BlueEngineError):
-    """The platform refused a request; the message names every fault."""
-
-    code = "refused"
-
-    def __init__(self, status: int, message: str, faults: list[dict[str, str]]) -> None:
-        """Keep what it said."""
-        self.status = status
-        self.faults = faults
-        words = [f"{fault.get('loc', '')}: {fault.get('msg', '')}".lstrip(": ") for fault in faults]
-        words = [word for word in words if word and word != message]
-        super().__init__(": ".join(filter(None, [message, "; ".join(words)])) or f"HTTP {status}")
-
-
-class Client:
-    """One platform. Open it as an async context manager."""
+class Http:
+    """The connections to one platform. Callers: any task of one event loop."""
 
     def __init__(
         self,
-        url: str = DEFAULT_URL,
+        url: str,
         *,
-        timeout: float = 30.0,
-        transport: "httpx.AsyncBaseTransport | None" = None,
+        api_key: str,
+        timeout: float,
+        patience: float,
+        transport: "httpx.AsyncBaseTransport | None",
     ) -> None:
-        """Speak to the platform at ``url``.
+        """Keep the arguments; nothing is connected yet.
 
-        Args:
-            url: Where it is.
-            timeout: Of a request without a wait, seconds.
-            transport: In place of the network, for tests.
+        Raises:
+            ClientError: The URL or the key can be none.
         """
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ClientError(f"{url!r} is no URL of a platform; write http://host:port")
+        if parts.username is not None:
+            raise ClientError("the platform's URL must hold no login; give an API key instead")
+        if not api_key.isascii() or not (api_key + "x").isprintable():
+            raise ClientError("the API key holds characters that no key has; copy it again")
         self.url = url.rstrip("/")
-        self._timeout = timeout
+        self.timeout = timeout
+        self.patience = patience
+        self._key = api_key
         self._transport = transport
         self._opened: httpx.AsyncClient | None = None
+        self._reached = False
 
-    async def __aenter__(self) -> Self:
-        import httpx
-
-        try:
-            self._opened = httpx.AsyncClient(
-                base_url=self.url,
-                timeout=self._timeout,
-                transport=self._transport,
-                headers={"Accept": "application/json"},
-                trust_env=not _is_loopback(self.url),
-            )
-        except httpx.InvalidURL as exc:
-            raise PlatformAwayError(f"{self.url} is no URL: {exc}") from exc
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
+    async def close(self) -> None:
+        """Close the connections; the next request makes new ones."""
         if self._opened:
-            await self._opened.aclose()
+            opened, self._opened = self._opened, None
+            await opened.aclose()
 
-    async def upload(self, path: Path, *, name: str = "") -> answers.Upload:
-        """Upload a file piece by piece."""
-        data = await self._call(
-            "POST",
-            "/api/v1/files",
-            params={"name": name or path.name},
-            content=_pieces(path),
-            headers={"Content-Type": "application/octet-stream"},
-            timeout=None,
-        )
-        return answers.as_record(answers.Upload, data)
+    async def call(
+        self,
+        method: str,
+        route: str,
+        *,
+        params: dict[str, Any] | None = None,
+        body: bytes | Callable[[], AsyncIterable[bytes]] | None = None,
+        headers: dict[str, str] | None = None,
+        timeout: float | None = 0,
+        repeatable: bool = True,
+    ) -> dict[str, Any]:
+        """Return the ``data`` of the platform's answer.
 
-    async def submit(
-        self, workflow: Mapping[str, Any], *, idempotency_key: str = ""
-    ) -> answers.Outcome:
-        """Submit the body of process-workflow, or of process-single-engine if it has an engineId."""
-        route = "process-single-engine" if "engineId" in workflow else "process-workflow"
-        headers = {"Content-Type": "application/json"}
-        if idempotency_key:
-            headers["Idempotency-Key"] = idempotency_key
-        wait = float(workflow.get("waitTimeSecond") or 0)
-        data = await self._call(
-            "POST",
-            f"/api/v1/{route}",
-            content=orjson.dumps(workflow),
-            headers=headers,
-            timeout=self._timeout + wait,
-        )
-        return answers.as_record(answers.Outcome, data)
+        Args:
+            method: GET, POST, …
+            route: With its first slash.
+            params: Of the query; lists repeat, None is left out.
+            body: Bytes, or what answers them anew for each try.
+            headers: More of them.
+            timeout: Seconds without a byte; 0: the client's own; None: none.
+            repeatable: Doing it twice does no harm.
 
-    async def outcome(self, session: str, *, wait: float = 0) -> answers.Outcome:
-        """Return status and results, at the session's end or after ``wait`` seconds."""
-        kind = "single-engine" if "-process-single-engine-" in session else "workflow"
-        data = await self._call(
-            "GET",
-            f"/api/v1/process-{kind}/{quote(session)}",
-            params={"waitTimeSecond": wait} if wait else None,
-            timeout=self._timeout + wait,
-        )
-        return answers.as_record(answers.Outcome, data)
-
-    async def wait(self, session: str) -> answers.Outcome:
-        """Wait for the session's end; its outcome."""
-        while (found := await self.outcome(session, wait=WAIT_SECONDS)).status not in TERMINAL:
-            pass
-        return found
-
-    async def detail(self, session: str) -> answers.Detail:
-        """Return everything known of a session."""
-        data = await self._call("GET", f"/api/v1/sessions/{quote(session)}")
-        return answers.as_record(answers.Detail, data)
-
-    async def stop(self, session: str) -> str:
-        """End a session; its status now."""
-        data = await self._call("POST", f"/api/v1/sessions/{quote(session)}/stop")
-        process = data.get("process") if isinstance(data, dict) else None
-        return str((process or {}).get("status", "stopping"))
-
-    async def sessions(self, **filters: str | int) -> answers.Page:
-        """Return a page of sessions; filters: status, engine, label, limit, cursor."""
-        params = {name: value for name, value in filters.items() if value not in {"", 0}}
-        data = await self._call("GET", "/api/v1/sessions", params=params)
-        return answers.as_record(answers.Page, data)
-
-    async def engines(self) -> list[answers.Engine]:
-        """Return every engine ever seen."""
-        data = await self._call("GET", "/api/v1/engines")
-        return answers.as_record(answers.Engines, data).engines
-
-    async def engine(self, engine: str) -> answers.Engine:
-        """Return an engine and its instances."""
-        data = await self._call("GET", f"/api/v1/engines/{quote(engine)}")
-        return answers.as_record(answers.Engine, data)
-
-    async def results(self, session: str, channel: str, *, after: int = 0) -> AsyncIterator[Any]:
-        """Yield the results of a channel so far, page by page."""
-        route = f"/api/v1/sessions/{quote(session)}/results/{quote(channel)}"
-        place: int | None = after
-        while place is not None:
-            data = await self._call("GET", route, params={"after": place, "limit": 200})
-            page = answers.as_record(answers.Results, data)
-            for result in page.results:
-                yield result
-            place = page.next
-
-    async def download(self, url: str, target: Path) -> int:
-        """Save what a result's URL names; its size."""
-        import httpx
-
-        size = 0
-        try:
-            async with self._client.stream("GET", url, timeout=self._timeout) as response:
-                await _checked(response)
-                with target.open("wb") as out:
-                    async for piece in response.aiter_bytes(PIECE):
-                        size += await asyncio.to_thread(out.write, piece)
-        except httpx.TransportError as exc:
-            raise self._away(exc) from exc
-        return size
-
-    async def events(
-        self, session: str, *, last_event_id: str = ""
-    ) -> AsyncIterator[answers.Event]:
-        """Yield a session's events from the beginning until its end.
-
-        A stream that breaks is taken up again behind the last event.
+        Raises:
+            PlatformAwayError: Nothing answers.
+            ApiError: The platform said no.
         """
         import httpx
 
-        seen, waits, left = last_event_id, delays(0.1, 2.0), RECONNECTS
+        client = self._client()
+        asked = {name: value for name, value in (params or {}).items() if value is not None}
+        patience = Patience(self.patience)
+        was_lost = False
         while True:
             try:
-                async for event in self._event_stream(session, seen):
-                    seen, waits, left = event.id or seen, delays(0.1, 2.0), RECONNECTS
-                    yield event
+                response = await client.request(
+                    method,
+                    route,
+                    params=asked,
+                    content=body() if callable(body) else body,
+                    headers=headers,
+                    timeout=self.timeout if timeout == 0 else timeout,
+                )
+                await self.check(response)
             except httpx.TransportError as exc:
-                if (left := left - 1) <= 0:
-                    raise self._away(exc) from exc
+                error = self.away(exc)
+                if not self._may_repeat(exc, repeatable=repeatable):
+                    raise error from exc
+                was_lost = True
+                await patience.pause(error)
+            except BusyError as exc:
+                if not repeatable and exc.status != 429:
+                    raise
+                await patience.pause(exc)
+            except ApiError as exc:
+                exc.repeated = was_lost
+                raise
             else:
-                if (await self.outcome(session)).status in TERMINAL:
-                    return
-            await asyncio.sleep(next(waits))
+                return decoded(response.content).get("data") or {}
 
-    async def _event_stream(self, session: str, seen: str) -> AsyncIterator[answers.Event]:
-        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": seen} if seen else {})
-        route = f"/api/v1/sessions/{quote(session)}/events"
-        async with self._client.stream("GET", route, headers=headers, timeout=60.0) as response:
-            await _checked(response)
-            parser = EventParser()
-            async for line in response.aiter_lines():
-                if event := parser.feed(line):
-                    yield event
+    @asynccontextmanager
+    async def stream(
+        self, route: str, *, headers: dict[str, str], timeout: float
+    ) -> "AsyncGenerator[httpx.Response]":
+        """Open a GET whose answer is read as it comes; it is not tried again.
 
-    @property
-    def _client(self) -> "httpx.AsyncClient":
-        if self._opened is None:
-            raise RuntimeError("open the client first: async with Client(url) as client")
-        return self._opened
+        Raises:
+            ApiError: The platform said no.
+            httpx.TransportError: Nothing answers, or it breaks off.
+        """
+        client = self._client()
+        async with client.stream(
+            "GET", route, headers=headers, timeout=timeout, follow_redirects=True
+        ) as response:
+            await self.check(response)
+            yield response
 
-    def _away(self, exc: Exception) -> PlatformAwayError:
+    async def check(self, response: "httpx.Response") -> None:
+        """Raise what the platform said when it said no."""
+        self._reached = True
+        if response.status_code < 300 or response.status_code == 304:
+            return
+        raise _api_error(response, decoded(await response.aread()))
+
+    def away(self, exc: Exception) -> PlatformAwayError:
+        """Return the error of a platform that does not answer."""
+        why = str(exc) or type(exc).__name__
         return PlatformAwayError(
-            f"no platform answers at {self.url} ({_reason(exc)}); start one with `blueengine up`, or name "
+            f"no platform answers at {self.url} ({why}); start one with `blueengine up`, or name "
             "another with --url or BLUEENGINE_URL"
         )
 
-    async def _call(self, method: str, route: str, **request: Any) -> object:
+    def is_hopeless(self, exc: Exception) -> bool:
+        """Whether this is the first word of a platform that is not there."""
         import httpx
 
-        try:
-            response = await self._client.request(method, route, **request)
-        except httpx.TransportError as exc:
-            raise self._away(exc) from exc
-        await _checked(response)
-        envelope = _decoded(response.content)
-        return envelope.get("data") or {}
+        return isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout) and not self._reached
+
+    def _may_repeat(self, exc: Exception, *, repeatable: bool) -> bool:
+        import httpx
+
+        never_sent = isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+        return not self.is_hopeless(exc) and (repeatable or never_sent)
+
+    def _client(self) -> "httpx.AsyncClient":
+        if self._opened is None:
+            import httpx
+
+            try:
+                self._opened = httpx.AsyncClient(
+                    base_url=self.url,
+                    timeout=self.timeout,
+                    transport=self._transport,
+                    headers={"Accept": "application/json"}
+                    | ({"Authorization": f"Bearer {self._key}"} if self._key else {}),
+                    trust_env=not _is_loopback(self.url),
+                    limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+                )
+            except httpx.InvalidURL as exc:
+                raise ClientError(f"{self.url} is no URL: {exc}") from exc
+        return self._opened
 
 
-class EventParser:
-    """Server-sent events out of lines."""
-
-    def __init__(self) -> None:
-        """Begin before the first line."""
-        self._id = ""
-        self._name = ""
-        self._data: list[str] = []
-
-    def feed(self, line: str) -> answers.Event | None:
-        """Take a line; the event that an empty line completes."""
-        if line:
-            name, _, value = line.partition(":")
-            value = value.removeprefix(" ")
-            if name == "data":
-                self._data.append(value)
-            elif name == "id":
-                self._id = value
-            elif name == "event":
-                self._name = value
-            return None
-        data, name, self._data, self._name = self._data, self._name, [], ""
-        if not data:
-            return None
-        return answers.Event(id=self._id, name=name, data=_decoded("\n".join(data).encode()))
-
-
-def _decoded(raw: bytes) -> dict[str, Any]:
+def decoded(raw: bytes) -> dict[str, Any]:
+    """Return a JSON object; one that holds the value when it is something else."""
     try:
         found = msgspec.json.decode(raw)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return {}
     return found if isinstance(found, dict) else {"value": found}
 
 
-async def _checked(response: "httpx.Response") -> None:
-    """Raise what the platform said when it said no."""
-    if response.status_code < 400:
-        return
-    body = _decoded(await response.aread())
-    faults = (body.get("data") or {}).get("errors") or []
-    raise ApiError(
-        response.status_code,
-        str(body.get("message") or f"HTTP {response.status_code} from {response.url.path}"),
+def _api_error(response: "httpx.Response", body: dict[str, Any]) -> ApiError:
+    data = body.get("data")
+    named: Any = data.get("errors") if isinstance(data, dict) else None
+    faults = [
+        Fault(str(fault.get("loc", "")), str(fault.get("msg", "")), str(fault.get("type", "")))
+        for fault in (named if isinstance(named, list) else [])
+        if isinstance(fault, dict)
+    ]
+    status = response.status_code
+    said = response.headers.get("retry-after", "")
+    return API_ERRORS.get(status, ApiError)(
+        status,
+        str(body.get("message") or f"HTTP {status} from {response.url.path}"),
         faults,
+        retry_after=float(said) if said.isdecimal() else None,
     )
 
 
-async def _pieces(path: Path) -> AsyncIterator[bytes]:
-    with path.open("rb") as source:
-        while piece := await asyncio.to_thread(source.read, PIECE):
-            yield piece
-
-
-def _reason(exc: Exception) -> str:
-    return str(exc) or type(exc).__name__
-
-
 def _is_loopback(url: str) -> bool:
-    host = url.partition("://")[2].partition("/")[0]
-    return host.startswith(("127.", "localhost", "[::1]"))
+    host = urlsplit(url).hostname or ""
+    return host.startswith("127.") or host in {"localhost", "::1"}

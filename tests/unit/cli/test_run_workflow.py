@@ -7,6 +7,7 @@ import pytest
 
 from blueengine.cli import run_workflow
 from blueengine.cli.output import UsageError
+from blueengine.client import Workflow
 
 BODY: dict[str, Any] = {
     "dataChannels": [
@@ -16,6 +17,7 @@ BODY: dict[str, Any] = {
     ],
     "engines": [{"id": "a", "name": "first"}, {"id": "b"}],
 }
+JOB = Workflow.from_dict(BODY)
 
 
 @pytest.mark.parametrize(
@@ -30,26 +32,26 @@ BODY: dict[str, Any] = {
     ],
 )
 def test_values_are_json_or_plain_text(text: str, value: object) -> None:
-    assert run_workflow.parse_input(text, BODY)[1] == value
+    assert run_workflow.parse_input(text, JOB)[1] == value
 
 
 def test_a_file_is_uploaded_where_the_channel_carries_files(tmp_path: Path) -> None:
     path = tmp_path / "scan.json"
     path.write_text('{"page": 1}')
-    assert run_workflow.parse_input(f"Document=@{path}", BODY) == ("Document", path)
-    assert run_workflow.parse_input(f"Input=@{path}", BODY) == ("Input", {"page": 1})
-    assert run_workflow.parse_input(f"Note=@{path}", BODY) == ("Note", '{"page": 1}')
+    assert run_workflow.parse_input(f"Document=@{path}", JOB) == ("Document", path)
+    assert run_workflow.parse_input(f"Input=@{path}", JOB) == ("Input", {"page": 1})
+    assert run_workflow.parse_input(f"Note=@{path}", JOB) == ("Note", '{"page": 1}')
 
 
 @pytest.mark.parametrize("text", ["Input", "Other=1", "=1"])
 def test_a_wrong_input_names_the_channels_there_are(text: str) -> None:
     with pytest.raises(UsageError, match="channels of this workflow: Input, Note, Document"):
-        run_workflow.parse_input(text, BODY)
+        run_workflow.parse_input(text, JOB)
 
 
 def test_a_file_that_is_not_there_is_named() -> None:
     with pytest.raises(UsageError, match="there is no file /nowhere"):
-        run_workflow.parse_input("Document=@/nowhere", BODY)
+        run_workflow.parse_input("Document=@/nowhere", JOB)
 
 
 def test_a_workflow_must_have_engines(tmp_path: Path) -> None:
@@ -68,6 +70,6 @@ def test_what_is_no_yaml_mapping_is_wrong_usage(tmp_path: Path, text: str | None
         run_workflow.read_workflow(path)
 
 
-def test_nodes_are_named_as_in_the_graph() -> None:
-    assert run_workflow.node_names(BODY) == ["first", "b"]
-    assert run_workflow.node_names({"engineId": "hello"}) == ["hello"]
+def test_a_channel_that_is_given_twice_gets_both_messages_in_order() -> None:
+    given = run_workflow.collect([("A", 1), ("B", 2), ("A", 3)])
+    assert {name: many.values for name, many in given.items()} == {"A": (1, 3), "B": (2,)}
