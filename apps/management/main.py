@@ -15,6 +15,7 @@ from typing import Final
 
 from apps.management.loops.janitor import Janitor
 from apps.management.loops.matcher import Matcher
+from apps.management.loops.orphans import Orphans
 from apps.management.loops.reaper import Reaper
 from apps.management.settings import ManagementSettings
 from apps.sessions import store
@@ -22,6 +23,7 @@ from blueengine import ledger
 from blueengine.errors import BlueEngineError
 from blueengine.ids import nanoid
 from blueengine.kit import aio, logs
+from blueengine.kit.clock import SystemClock
 from blueengine.kit.redis_link import Link
 from blueengine.transport.blobs import BlobFolder
 
@@ -72,8 +74,16 @@ async def serve(settings: ManagementSettings, *, stop: asyncio.Event) -> bool:
             await asyncio.sleep(settings.wake_claim_seconds / 2)
 
         async def sweep() -> None:
-            await matcher.sweep()
+            if await sessions.lease("sweep", replica, seconds=settings.sweep_seconds * 0.9):
+                await matcher.sweep()
             await asyncio.sleep(settings.sweep_seconds)
+
+        async def remove_orphans() -> None:
+            every = settings.orphan_seconds
+            if blobs and await sessions.lease("orphans", replica, seconds=every * 0.9):
+                older = settings.orphan_age_seconds
+                await Orphans(sessions, blobs, SystemClock(), older=older).remove()
+            await asyncio.sleep(every)
 
         async def forget_dead() -> None:
             await asyncio.sleep(FORGET_CONSUMERS_SECONDS)
@@ -82,6 +92,7 @@ async def serve(settings: ManagementSettings, *, stop: asyncio.Event) -> bool:
         for name, step in {
             "janitor": janitor.step,
             "forget-dead": forget_dead,
+            "orphans": remove_orphans,
             "sweep": sweep,
             "take-over": take_over,
             "reaper": reaper.step,

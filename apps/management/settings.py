@@ -24,6 +24,11 @@ class ManagementSettings:
     janitor_seconds: float = 10.0
     """How often sessions whose time is over are deleted."""
 
+    orphan_seconds: float = 600.0
+    """How often blobs that are of no session are looked for."""
+    orphan_age_seconds: float = 3600.0
+    """Those that are younger are left alone: their session may be about to be submitted."""
+
     @classmethod
     def load(cls, environment: Mapping[str, str]) -> Self:
         """Return the settings in force.

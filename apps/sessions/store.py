@@ -488,6 +488,21 @@ class SessionStore:
         )
         return [word.decode() for word in raw]
 
+    async def existing(self, sessions: Sequence[str]) -> set[str]:
+        """Return those of these sessions that are there."""
+        replies = [self._link.send("EXISTS", names.session(session)) for session in sessions]
+        return {s for s, reply in zip(sessions, replies, strict=True) if await reply}
+
+    async def lease(self, job: str, holder: str, *, seconds: float) -> bool:
+        """Whether ``holder`` is the one that does a periodic job now; it is for ``seconds``.
+
+        Who asks again gets the same answer, so a reply that got lost does no harm.
+        """
+        key = names.lease(job)
+        taken = self._link.send("SET", key, holder, "NX", "PX", int(seconds * 1000))
+        has = self._link.send("GET", key)
+        return bool(await taken) or await has == holder.encode()
+
     async def forget(self, session: str) -> bool:
         """Delete an ended session and all that is kept of it in Redis."""
         return bool(await self._link.run("forget", session))

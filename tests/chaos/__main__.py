@@ -9,6 +9,7 @@ Exit code 1 when something was found; the plan is kept in ``failed-<seed>.json``
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 import time
@@ -46,6 +47,9 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, default=Path(), help="where plans and reports go")
     parser.add_argument("--quiet", action="store_true")
     given = parser.parse_args()
+    # as Ctrl-C: everything that was started is ended
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     began, seed, failed = time.monotonic(), given.seed, 0
     while True:
         if given.plan:

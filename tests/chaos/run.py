@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -185,9 +186,14 @@ async def _forgotten(report: Report, town: Town, link: Link) -> None:
         allowed |= {kind(engine.instance) for kind in kinds}
         allowed |= {kind(engine.id) for kind in (names.engine, names.instances, names.free)}
     keys = {key.decode() for key in await link.send("KEYS", "*")}
-    # Idempotency-Keys are kept for a day, on purpose
-    left = {key for key in keys - allowed if not key.startswith("be:idem:")}
+    # Idempotency-Keys are kept for a day, leases for their period
+    for_a_while = ("be:idem:", "be:lease:")
+    left = {key for key in keys - allowed if not key.startswith(for_a_while)}
     report.findings += [f"key {key} is left of forgotten sessions" for key in sorted(left)]
+    for folder in town.blobs.glob("sessions/*"):
+        os.utime(folder, (0, 0))  # long ago, or management would leave it alone
+    with contextlib.suppress(TimeoutError):
+        await until(lambda: not any(town.blobs.glob("sessions/*")), 30)
     files = [str(p.relative_to(town.blobs)) for p in town.blobs.rglob("*") if p.is_file()]
     folders = [str(p.relative_to(town.blobs)) for p in town.blobs.glob("sessions/*")]
     report.findings += [f"blob {name} is left of forgotten sessions" for name in files + folders]

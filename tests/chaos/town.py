@@ -155,6 +155,8 @@ class Town:
             "SWEEP_SECONDS": "2",
             "WAKE_CLAIM_SECONDS": "2",
             "JANITOR_SECONDS": "0.5",
+            "ORPHAN_SECONDS": "2",
+            "ORPHAN_AGE_SECONDS": "60",
         }
         with (self.folder / "logs" / place.name).open("ab") as log:
             return subprocess.Popen(

@@ -9,7 +9,7 @@ from blueengine.wire import names
 from tests.kit.ledger_view import LedgerView
 
 _KEPT = re.compile(
-    r"be:(sessions|status:(finished|failed|canceled)|order|expiry|engines|specs|watch|wake|e:[^:]+)"
+    r"be:(sessions|status:(finished|failed|canceled)|order|expiry|engines|specs|watch|wake|lease:[^:]+|e:[^:]+)"
     r"|be:s:[^:]+(:ev|:r:[^:]+)?|be:idem:.+"
 )
 """Keys that stay: ended sessions and what is known of engines."""

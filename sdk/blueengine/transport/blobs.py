@@ -12,9 +12,10 @@ A message for several readers is one file with a hard link per reader, so that t
 read it frees the space and nobody counts.
 """
 
+import contextlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -79,6 +80,21 @@ class BlobFolder:
             os.link(self.existing(ref), target)
         except FileExistsError:
             return
+
+    def sessions(self, *, before: float) -> Iterator[str]:
+        """Yield the sessions that have something here, those that were at it after ``before`` left out.
+
+        ``before`` is in seconds since the epoch.
+        """
+        try:
+            folders = os.scandir(self.root / "sessions")
+        except FileNotFoundError:
+            return
+        with folders:
+            for folder in folders:
+                with contextlib.suppress(FileNotFoundError):
+                    if folder.stat().st_mtime < before:
+                        yield folder.name
 
     def remove(self, ref: str) -> None:
         """Remove one name of a blob; one that is gone already is fine."""

@@ -63,6 +63,7 @@ TEMPLATES: Final[dict[str, str]] = {
     "poke": "be:poke:{}",  # pub/sub one per gateway process: session ids with news
     "tap": "be:tap:{}",  # pub/sub one per gateway process: copies of messages on tapped channels
     "scale": "be:scale",  # pub/sub engine ids whose demand may need another instance
+    "lease": "be:lease:{}",  # string  the management replica that does a job now; one period of it
     "watch": "be:watch",  # hash    when the reaper last looked, microseconds
 }
 
@@ -86,6 +87,7 @@ commands: Final = TEMPLATES["commands"].format
 inbox: Final = TEMPLATES["inbox"].format
 poke: Final = TEMPLATES["poke"].format
 tap: Final = TEMPLATES["tap"].format
+lease: Final = TEMPLATES["lease"].format
 hook: Final = TEMPLATES["hook"].format
 hook_queue: Final = TEMPLATES["hook_queue"].format
 hook_due: Final = TEMPLATES["hook_due"].format
