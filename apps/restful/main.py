@@ -74,6 +74,11 @@ def server(parts: Parts) -> uvicorn.Server:
         build(parts),
         http="httptools",
         ws="websockets-sansio",
+        ws_max_size=parts.settings.max_body,
+        # A client whose input waits for room is not read, its answers to pings neither.
+        ws_ping_timeout=None,
+        # Frames are short, or pictures: it would cost memory for every client, and gain little.
+        ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -12,6 +12,7 @@ from apps.restful.api import (
     routes_keys,
     routes_ops,
     routes_sessions,
+    routes_socket,
     rules,
 )
 from apps.restful.api.door import Door
@@ -43,6 +44,7 @@ def build(parts: Parts) -> FastAPI:
         routes_engines.router,
         routes_files.router,
         routes_input.router,
+        routes_socket.router,
         routes_ops.router,
     ):
         app.include_router(router)

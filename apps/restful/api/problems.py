@@ -92,19 +92,29 @@ def from_pydantic(found: Sequence[Any], *, root: str = "") -> list[Fault]:
     return faults
 
 
-def answer(error: BlueEngineError) -> Response:
-    """Return the answer that an error stands for."""
-    status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
-    if status == 500:
-        log.error("%s: %s", type(error).__name__, error, exc_info=error)
-        return _internal()
+def status_of(error: BlueEngineError) -> int:
+    """Return the status code that an error stands for."""
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def shown(error: BlueEngineError) -> list[dict[str, str]]:
+    """Return what is wrong, as clients get it."""
     faults: Sequence[Fault] = (Fault("", str(error), error.code),)
     if isinstance(error, errors.RefusedError):
         faults = error.faults
-    shown = [from_fault(fault) for fault in faults[:SHOWN]]
+    listed = [from_fault(fault) for fault in faults[:SHOWN]]
     if len(faults) > SHOWN:
         more = f"{len(faults) - SHOWN} more faults are not shown"
-        shown.append(from_fault(Fault("", more, "more")))
+        listed.append(from_fault(Fault("", more, "more")))
+    return listed
+
+
+def answer(error: BlueEngineError) -> Response:
+    """Return the answer that an error stands for."""
+    status = status_of(error)
+    if status == 500:
+        log.error("%s: %s", type(error).__name__, error, exc_info=error)
+        return _internal()
     headers = {}
     if isinstance(error, errors.TooManyError):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
@@ -112,7 +122,7 @@ def answer(error: BlueEngineError) -> Response:
         headers["Retry-After"] = RETRY_AFTER
     elif status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="blueengine"'
-    return refusal(status, str(error), shown, headers)
+    return refusal(status, str(error), shown(error), headers)
 
 
 def install(app: FastAPI) -> None:

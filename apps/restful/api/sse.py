@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import re
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from starlette.responses import Response
@@ -41,11 +41,17 @@ _WORD: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _OURS: Final = frozenset({"status", "part", "results", "tap"})
 
 
-def text(session: str, entry: Entry) -> bytes:
-    """Return one event. A word an engine made up never passes for one of the platform's."""
+def named(session: str, entry: Entry) -> tuple[str, dict[str, Any]]:
+    """Return (name, data). A word an engine made up never passes for one of the platform's."""
     name, data = render.event(session, entry)
     if entry.fields["k"] == "notice" and (name in _OURS or not _WORD.fullmatch(name)):
         name = "notice"
+    return name, data
+
+
+def text(session: str, entry: Entry) -> bytes:
+    """Return one event as it is on the line."""
+    name, data = named(session, entry)
     head = f"id: {entry.id}\nevent: {name}\ndata: ".encode()
     return head + orjson.dumps(data) + b"\n\n"
 
