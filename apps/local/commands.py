@@ -24,6 +24,14 @@ def up(
             show_envvar=True,
         ),
     ] = "",
+    kafka_brokers: Annotated[
+        str,
+        typer.Option(
+            help="Have data between engines go over this Kafka: host:9092, with commas between.",
+            envvar="KAFKA_BROKERS",
+            show_envvar=True,
+        ),
+    ] = "",
     engines: Annotated[
         str,
         typer.Option(
@@ -56,6 +64,7 @@ def up(
         data=data_folder.DataFolder(data or data_folder.default(os.environ)),
         port=port,
         redis_url=redis_url,
+        kafka_brokers=kafka_brokers,
         engines=catalogue.find(engines, os.environ),
         most=max_instances or os.cpu_count() or 1,
         cooldown=cooldown,

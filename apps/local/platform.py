@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import socket
 import sys
@@ -43,6 +44,8 @@ class Options:
     port: int = 8080
     redis_url: str = ""
     """A running Redis to use in place of the embedded one."""
+    kafka_brokers: str = ""
+    """A running Kafka for data between engines; empty: that goes over Redis, too."""
     engines: Mapping[str, LocalEngine]
     most: int
     """Instances of each engine at most."""
@@ -91,11 +94,44 @@ async def running(options: Options, *, notice: Callable[[str], None]) -> AsyncIt
                 "REDIS_URL": redis_url,
                 "BLOB_DIR": str(options.data.blobs),
                 "TMPDIR": str(stack.enter_context(options.data.clean_scratch())),
+                **_kafka(options),
             }
+            await _check_kafka(environment)
             gateway = await _services(options, environment, stack, notice)
             await _autoscaler(options, environment, stack, notice)
             await _wait_ready(options, gateway)
             yield
+
+
+def _kafka(options: Options) -> dict[str, str]:
+    """Return the settings for Kafka; none of the caller's environment when it is not wanted.
+
+    A platform with a Redis of its own has topics of its own, too: management removes inboxes whose
+    instances its Redis does not know.
+    """
+    if not options.kafka_brokers:
+        return {"KAFKA_BROKERS": ""}
+    found = {"KAFKA_BROKERS": options.kafka_brokers}
+    if not options.redis_url and not os.environ.get("KAFKA_TOPIC_PREFIX"):
+        whose = f"{socket.gethostname()} {options.data.root.resolve()}".encode()
+        found["KAFKA_TOPIC_PREFIX"] = f"blueengine-{hashlib.sha256(whose).hexdigest()[:8]}"
+    return found
+
+
+async def _check_kafka(environment: Mapping[str, str]) -> None:
+    """See that Kafka answers, before anything that needs it is started.
+
+    Raises:
+        SettingsError: Its settings contradict each other.
+        ChannelsAwayError: It does not.
+    """
+    known = {**os.environ, **environment}
+    settings = SystemSettings.load(known, config_variable="BLUEEDGE_CFG").kafka
+    if settings:
+        from blueengine.transport import kafka_topics  # noqa: PLC0415 - slow, and seldom used
+
+        async with kafka_topics.topics(settings) as topics:
+            await topics.ping()
 
 
 async def _embedded_redis(

@@ -71,6 +71,7 @@ def _greeting(options: Options, seconds: float) -> list[str]:
         f"BlueEngine is up after {seconds:.1f} s.",
         f"  REST     {options.url}  (try {options.url}/docs)",
         f"  engines  {engines}  (started when a session needs them, up to {options.most} each)",
+        *([f"  channels over Kafka at {options.kafka_brokers}"] if options.kafka_brokers else []),
         f"  data     {options.data.root}  (logs in {options.data.logs.name}/)",
     ]
     flag = "" if options.port == 8080 else f" --url {options.url}"

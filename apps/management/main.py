@@ -89,7 +89,7 @@ async def serve(settings: ManagementSettings, *, stop: asyncio.Event) -> bool:
             await asyncio.sleep(FORGET_CONSUMERS_SECONDS)
             await matcher.forget_dead()
 
-        for name, step in {
+        steps = {
             "janitor": janitor.step,
             "forget-dead": forget_dead,
             "orphans": remove_orphans,
@@ -97,7 +97,14 @@ async def serve(settings: ManagementSettings, *, stop: asyncio.Event) -> bool:
             "take-over": take_over,
             "reaper": reaper.step,
             "matcher": matcher.take,
-        }.items():
+        }
+        if system.kafka:
+            # a third of a second to import, for those who use it
+            from apps.management.loops.inboxes import Inboxes  # noqa: PLC0415
+
+            inboxes = Inboxes(sessions, system.kafka, every=settings.inboxes_seconds)
+            steps["inboxes"] = inboxes.step
+        for name, step in steps.items():
             tasks.start(aio.forever(step, name=name), name=name)
         log.info("management replica %s works on Redis at %s", replica, system.redis)
         return await tasks.until(stop)

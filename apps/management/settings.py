@@ -21,6 +21,8 @@ class ManagementSettings:
     """How often engines are looked over for wake-ups that got lost."""
     tick_seconds: float = 0.25
     """How often deadlines and timers are looked at, at least."""
+    inboxes_seconds: float = 60.0
+    """How often Kafka inboxes of instances that are gone are looked for."""
     janitor_seconds: float = 10.0
     """How often sessions whose time is over are deleted."""
 

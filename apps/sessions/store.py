@@ -381,6 +381,12 @@ class SessionStore:
         """Return every engine ever seen in attendance, sorted."""
         return sorted(word.decode() for word in await self._link.send("SMEMBERS", names.ENGINES))
 
+    async def attending(self, instances: Sequence[str]) -> set[str]:
+        """Return which of these instances are in attendance."""
+        looks = [self._link.send("EXISTS", names.instance(instance)) for instance in instances]
+        found = [await look for look in looks]
+        return {instance for instance, there in zip(instances, found, strict=True) if there}
+
     async def specs(self) -> dict[str, EngineSpec]:
         """Return the spec of every engine ever seen."""
         ids = await self.engine_ids()

@@ -26,7 +26,7 @@ from tests.kit.fault_proxy import FaultProxy
 from tests.kit.kafka import RealKafka
 from tests.kit.servers import RealRedis, ServerProgram
 
-KAFKA_FIXTURES = {"kafka_server", "kafka_behind_proxy", "three_brokers", "own_kafka"}
+KAFKA_FIXTURES = {"kafka_server", "kafka_behind_proxy", "three_brokers", "channels"}
 
 
 def pytest_report_header() -> list[str]:
@@ -42,26 +42,42 @@ def _asks_for_kafka(item: pytest.Item) -> bool:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Fetch Kafka before the first test, whose time is limited."""
+    """Fetch and start Kafka before the first test, whose time is limited."""
     wanted = any(map(_asks_for_kafka, session.items))
     if wanted and not session.config.option.collectonly and not kafka.why_not():
-        kafka.prepare()
+        _kafka.append(RealKafka().start())
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    if _asks_for_kafka(item) and (missing := kafka.why_not()):
+def pytest_sessionfinish() -> None:
+    while _kafka:
+        _kafka.pop().stop()
+
+
+_kafka: list[RealKafka] = []
+"""The broker that tests share, if any of them asks for it."""
+
+
+def kafka_for(request: pytest.FixtureRequest) -> RealKafka:
+    """Return the shared broker to a fixture that uses it for some parameters only."""
+    need_kafka()
+    server: RealKafka = request.getfixturevalue("kafka_server")
+    return server
+
+
+def need_kafka() -> None:
+    """Skip what needs Kafka where it cannot be run; in CI that is a failure."""
+    if missing := kafka.why_not():
         if os.environ.get("CI", "").lower() == "true":
             pytest.fail(f"Kafka is needed in CI: {missing}", pytrace=False)
-        _without_kafka.append(item.nodeid)
-        pytest.skip(missing)
+        pytest.skip(f"{_NO_KAFKA}: {missing}")
 
 
-_without_kafka: list[str] = []
+_NO_KAFKA = "no Kafka here"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _without_kafka:
-        count = len(_without_kafka)
+    skipped = terminalreporter.stats.get("skipped", [])
+    if count := sum(_NO_KAFKA in str(report.longrepr) for report in skipped):
         terminalreporter.section("KAFKA WAS NOT TESTED", sep="!", red=True, bold=True)
         terminalreporter.line(f"{count} tests did not run: {kafka.why_not()}.")
         terminalreporter.line("CONTRIBUTING.md says what they need.")
@@ -137,15 +153,16 @@ def store(link: Link) -> SessionStore:
 
 
 @pytest.fixture(scope="session")
-def kafka_server() -> Iterator[RealKafka]:
+def kafka_server() -> RealKafka:
     """A real Kafka of one broker, for the whole run."""
-    with RealKafka() as server:
-        yield server
+    need_kafka()
+    return _kafka[0]
 
 
 @pytest.fixture
 def kafka_behind_proxy() -> Iterator[tuple[RealKafka, FaultProxy]]:
     """A Kafka of one broker that clients reach through a fault proxy; both the test's own."""
+    need_kafka()
     with FaultProxy() as proxy, RealKafka(advertise=lambda _: proxy.port) as server:
         proxy.target = server.brokers[0].port
         yield server, proxy

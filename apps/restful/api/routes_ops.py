@@ -49,7 +49,7 @@ async def healthz() -> Response:
     responses=document(schemas.Health) | document(schemas.Health, code=503),
 )
 async def readyz(parts: PartsOf) -> Response:
-    """Say whether Redis answers and the blob folder takes files."""
+    """Say whether Redis answers, Kafka where it is used, and the blob folder takes files."""
     state = await is_ready(parts, within=READY_WITHIN)
     wrong = any(state.values()) or parts.pokes.closing
     if parts.settings.keys_needed:  # whoever asks has no key: no addresses for them

@@ -260,7 +260,8 @@ async def _status_history(parts: Parts, session: str) -> list[Entry]:
 
 async def is_ready(parts: Parts, *, within: float) -> Mapping[str, str]:
     """Return part -> what is wrong with it, empty when it is fine."""
-    state = {"redis": "", "blobs": ""}
+    kafka = parts.settings.system.kafka
+    state = {"redis": "", "blobs": "", **({"kafka": ""} if kafka else {})}
     try:
         async with asyncio.timeout(within):
             await parts.store.ping()
@@ -272,6 +273,16 @@ async def is_ready(parts: Parts, *, within: float) -> Mapping[str, str]:
         await asyncio.to_thread(_touch, parts.blobs.root)
     except OSError as exc:
         state["blobs"] = f"the blob folder cannot be written to: {exc.strerror}"
+    if kafka:
+        from blueengine.transport import kafka_topics  # noqa: PLC0415 - slow, and seldom used
+
+        try:
+            async with asyncio.timeout(within), kafka_topics.topics(kafka) as topics:
+                await topics.ping()
+        except TimeoutError:
+            state["kafka"] = f"no answer within {within:g} s"
+        except BlueEngineError as exc:
+            state["kafka"] = str(exc)
     return state
 
 

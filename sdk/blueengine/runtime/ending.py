@@ -67,20 +67,31 @@ class Endings:
 
         def close() -> None:
             results = part.take_unsaved()
+            how, why, retry = outcome, fault, again
+            if part.sent.lost and outcome is Outcome.FINISHED:  # its readers wait for what was lost
+                how, retry = Outcome.FAILED, part.sent.lost.retriable
+                why = self._instance.fault(part, part.sent.lost.code, str(part.sent.lost))
             self._instance.report(
                 self._instance.ledger.close(
-                    part.key, outcome, fault, part.tally(), again=again, results=results
+                    part.key, how, why, part.tally(), again=retry, results=results
                 )
             )
+
+        def close_when_sent() -> None:
+            part.sent.on_settled = _nothing
+            if outcome is Outcome.FINISHED and part.sent.under_way and not part.sent.lost:
+                part.sent.on_settled = close_when_sent
+            else:
+                close()
 
         # Who reads this part's outputs is waiting for them: they go first, in a write of their own,
         # for Redis answers nobody before it has done all that one write holds.
         waited_for = any(output.routes for output in part.channels.values())
 
         def close_soon() -> None:
-            asyncio.get_running_loop().call_soon(close)
+            asyncio.get_running_loop().call_soon(close_when_sent)
 
-        part.on_ended = close_soon if waited_for else close
+        part.on_ended = close_soon if waited_for else close_when_sent
         self.leave_when_idle(part)
 
     def _dismiss(self, part: Part) -> None:
@@ -140,6 +151,10 @@ class Endings:
             self._instance.blobs.remove_below(outbox(part))
         if not self._instance.parts:
             self._instance.empty.set()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _is_owed(part: Part) -> bool:

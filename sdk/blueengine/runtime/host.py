@@ -15,6 +15,8 @@ from functools import partial
 from typing import Final
 
 from blueengine.errors import (
+    BlueEngineError,
+    ChannelsAwayError,
     DecodeError,
     StoreAwayError,
     StoreReplyError,
@@ -234,6 +236,7 @@ class Host:
         part = Part(no, start, wiring(start.plan, start.node), f"{self._instance.folder}/{no}")
         if part.plan.interactive:
             part.pushes = Pushes(part, self._instance, partial(self._on_pushed, part))
+        part.sent.on_lost = partial(self._on_lost, part)
         self._instance.flags.clear(no)
         self._instance.parts[no] = part
         self._instance.by_node[start.session, start.node] = part
@@ -320,8 +323,10 @@ class Host:
         while True:
             try:
                 messages = await self._instance.transport.receive()
-            except (StoreAwayError, StoreReplyError) as exc:
+            except (ChannelsAwayError, StoreAwayError, StoreReplyError) as exc:
                 log.warning("no messages: %s", exc)
+                if isinstance(exc, ChannelsAwayError):
+                    self._fail_readers(exc)
                 await asyncio.sleep(1)
                 continue
             for header, payload in messages:
@@ -329,6 +334,17 @@ class Host:
                     self._on_message(header, payload)
                 except DecodeError:
                     log.exception("dropped a message that this version cannot read")
+
+    def _fail_readers(self, exc: ChannelsAwayError) -> None:
+        """Fail the sessions that wait for what another engine writes; others go on."""
+        for part in list(self._instance.parts.values()):
+            awaited = part.sources.items()
+            if any(sender != CLIENT and not source.ended for (_, sender), source in awaited):
+                self._endings.fail(part, exc.code, str(exc), again=True)
+
+    def _on_lost(self, part: Part, exc: BlueEngineError) -> None:
+        """A message of a part cannot be delivered."""
+        self._endings.fail(part, exc.code, str(exc), again=exc.retriable)
 
     def _on_message(self, header: Header, payload: bytes) -> None:
         part = self._instance.by_node.get((header.session, header.node))

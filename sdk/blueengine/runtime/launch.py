@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from blueengine import ids, ledger
-from blueengine.errors import BlueEngineError, DeclarationError
+from blueengine.errors import BlueEngineError, DeclarationError, SettingsError
 from blueengine.kit import aio, logs
 from blueengine.kit.redis_link import Link
 from blueengine.ledger.instance import SCRIPTS, InstanceLedger
@@ -22,6 +22,7 @@ from blueengine.runtime.host import Gone, Host
 from blueengine.runtime.instance import Instance
 from blueengine.runtime.scratch import scratch_folder
 from blueengine.settings.system import SystemSettings
+from blueengine.transport.base import Transport
 from blueengine.transport.blobs import BlobFolder
 from blueengine.transport.redis_streams import RedisStreams, StreamReader
 from blueengine.wire import names
@@ -101,14 +102,15 @@ async def _live(
     )
     try:
         async with AsyncExitStack() as stack:
-            shared, commands, inbox = await stack.enter_async_context(_links(settings))
+            shared, commands = await stack.enter_async_context(_links(settings))
+            transport = await stack.enter_async_context(_transport(settings, shared, name))
             flags = stack.enter_context(closing(Flags.make(len(engine.steps))))
             folder = stack.enter_context(scratch_folder(name))
             instance = Instance(
                 engine=engine,
                 id=name,
                 link=shared,
-                transport=RedisStreams(shared, inbox, name),
+                transport=transport,
                 ledger=InstanceLedger(shared, name, heartbeat_timeout=settings.heartbeat_timeout),
                 blobs=BlobFolder(Path(settings.blob_dir)) if settings.blob_dir else None,
                 flags=flags,
@@ -188,16 +190,41 @@ async def _cancel(*tasks: asyncio.Task[Any]) -> None:
 
 
 @asynccontextmanager
-async def _links(settings: SystemSettings) -> AsyncGenerator[tuple[Link, Link, Link]]:
-    """Open the shared link and two that block on a stream each."""
+async def _links(settings: SystemSettings) -> AsyncGenerator[tuple[Link, Link]]:
+    """Open the shared link and one that blocks on the command stream."""
     address, patience = settings.redis, settings.patience_seconds
     shared = Link(address, scripts=ledger.load(*SCRIPTS), patience=patience)
-    readers = (Link(address, patience=patience), Link(address, patience=patience))
-    links = (shared, *readers)
+    commands = Link(address, patience=patience)
     try:
-        for link in links:
-            await link.open()
-        yield shared, readers[0], readers[1]
+        await shared.open()
+        await commands.open()
+        yield shared, commands
     finally:
-        for link in links:
-            await link.close()
+        await shared.close()
+        await commands.close()
+
+
+@asynccontextmanager
+async def _transport(
+    settings: SystemSettings, shared: Link, instance: str
+) -> AsyncGenerator[Transport]:
+    """Make the transport: over Kafka when there is one, else over Redis on a link of its own."""
+    if settings.kafka:
+        try:
+            from blueengine.transport.kafka import KafkaTransport
+        except ImportError as exc:
+            raise SettingsError(
+                f"KAFKA_BROKERS is set, but {exc.name} is missing; pip install 'blueengine[kafka]'"
+            ) from exc
+        kafka = KafkaTransport(settings.kafka, instance, patience=settings.patience_seconds)
+        try:
+            yield kafka
+        finally:
+            await kafka.close()
+        return
+    inbox = Link(settings.redis, patience=settings.patience_seconds)
+    try:
+        await inbox.open()
+        yield RedisStreams(shared, inbox, instance)
+    finally:
+        await inbox.close()

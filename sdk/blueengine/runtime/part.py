@@ -10,7 +10,7 @@ from enum import Enum, auto
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from blueengine.errors import MessageLostError
+from blueengine.errors import BlueEngineError, MessageLostError
 from blueengine.runtime import frames
 from blueengine.runtime.join import Join
 from blueengine.runtime.workers import WorkerProcess
@@ -242,6 +242,32 @@ def _nothing() -> None:
 _NO_TAPS: Final[Mapping[str, "Tap"]] = {}
 
 
+def _ignore(_: BlueEngineError) -> None:
+    pass
+
+
+@dataclass(slots=True)
+class Sent:
+    """What a part sent over a separate transport, which may lose what the ledger does not."""
+
+    under_way: int = 0
+    """Messages that are not known to have arrived."""
+    lost: BlueEngineError | None = None
+    """Why one of them will not."""
+    on_lost: Callable[[BlueEngineError], None] = _ignore
+    on_settled: Callable[[], None] = _nothing
+    """Called when all has arrived, or something will not."""
+
+    def settle(self, error: BaseException | None) -> None:
+        """Note that one message arrived, or did not."""
+        self.under_way -= 1
+        if isinstance(error, BlueEngineError) and self.lost is None:
+            self.lost = error
+            self.on_lost(error)
+        if self.lost or not self.under_way:
+            self.on_settled()
+
+
 class Part:
     """A session's state in this instance."""
 
@@ -274,6 +300,7 @@ class Part:
         self.files_came = False
         self.files_went = False
         """Whether there is something of this part in the blob store."""
+        self.sent = Sent()
         self.on_ended: Callable[[], None] = _nothing
         """Reports the outcome; set when it is decided."""
         self.cancel_kill: Callable[[], None] = _nothing

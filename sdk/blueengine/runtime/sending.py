@@ -1,7 +1,9 @@
 """Messages of a part on their way to their readers, and credits to its writers."""
 
 import asyncio
+from functools import partial
 
+from blueengine.kit.redis_link import Reply
 from blueengine.runtime import frames
 from blueengine.runtime.instance import Instance
 from blueengine.runtime.part import NO_MORE, Output, Part, Route, weight
@@ -67,7 +69,17 @@ class Sender:
         )
         route.seq += 1
         route.unheard = False
-        self._instance.report(self._instance.transport.send(route.instance, header, payload))
+        transport = self._instance.transport
+        sent = transport.send(route.instance, header, payload)
+        if transport.separate:
+            part.sent.under_way += 1
+            sent.add_done_callback(partial(self._on_sent, part))
+        else:
+            self._instance.report(sent)
+
+    @staticmethod
+    def _on_sent(part: Part, sent: "asyncio.Future[Reply]") -> None:
+        part.sent.settle(None if sent.cancelled() else sent.exception())
 
     def end_channels(self, part: Part) -> None:
         """Tell readers that nothing more comes, and writers that nothing more is read."""

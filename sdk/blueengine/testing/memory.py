@@ -192,6 +192,8 @@ class Commands(StreamReader):
 class InMemory:
     """The instance's transport."""
 
+    separate = False
+
     def __init__(self, memory: Memory) -> None:
         """Carry messages to and from ``memory``."""
         self._memory = memory

@@ -17,14 +17,27 @@ class Transport(Protocol):
     to an instance that is gone is dropped (its sessions end for that reason).
     """
 
+    separate: bool
+    """Whether messages may be lost, or late, while what is reported to the ledger is not: a part
+    has then ended only when all it sent is known to have arrived."""
+
     async def open(self) -> None:
         """Make this instance's inbox, so that others can write to it."""
 
     def send(self, instance: str, header: Header, payload: bytes) -> "asyncio.Future[Reply]":
-        """Queue a message; the future fails when it could not be delivered in time."""
+        """Queue a message.
+
+        The future fails with ``ChannelError`` or ``StoreAwayError`` when it cannot be delivered, or
+        not in time; nothing was sent then, or it does not matter any more.
+        """
 
     async def receive(self) -> list[Message]:
-        """Wait for messages and return them; they count as read and their space is freed."""
+        """Wait for messages and return them; they count as read and their space is freed.
+
+        Raises:
+            ChannelsAwayError: Nothing has been heard for longer than the patience; try again.
+            InboxLostError: What was sent here cannot be read any more.
+        """
 
     async def close(self) -> None:
-        """Stop reading. The inbox goes with the attendance."""
+        """Stop reading. The inbox goes with the attendance, or now."""

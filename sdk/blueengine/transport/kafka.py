@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 HEADER: Final = "be"
 """Name of the Kafka header that holds a message's header."""
 BATCH_BYTES: Final = 1 << 20
+FRAMING_BYTES: Final = 4096
+"""What Kafka itself puts round a message, at most."""
 FETCH_BYTES: Final = 4 << 20
 FETCH_WAIT_MS: Final = 5_000
 """How long a broker keeps a read that finds nothing; no message waits for it."""
@@ -177,12 +179,13 @@ class KafkaTransport:
         """Queue a message; it goes with the next batch to that instance."""
         future: asyncio.Future[Reply] = self._loop.create_future()
         encoded = codec.encode(header)
-        size, limit = len(payload), self._settings.max_message_bytes
-        if size > limit or len(encoded) > OVERHEAD_BYTES // 2:
-            size = max(size, len(encoded))
-            limit = limit if size == len(payload) else OVERHEAD_BYTES // 2
-            future.set_exception(_too_large(header.channel, size, limit))
-            return future
+        for size, limit in (
+            (len(payload), self._settings.max_message_bytes),
+            (len(encoded), OVERHEAD_BYTES - FRAMING_BYTES),
+        ):
+            if size > limit:
+                future.set_exception(_too_large(header.channel, size, limit))
+                return future
         outlet = self._outlets.get(instance)
         if outlet is None:
             topic = names.inbox_topic(self._settings.topic_prefix, instance)

@@ -27,8 +27,8 @@ BACKOFF_MS: Final = 200
 SEGMENT_BYTES: Final = 32 << 20
 """Brokers remove what was read in files of this size."""
 INDEX_BYTES: Final = 1 << 20
-OVERHEAD_BYTES: Final = 16 * 1024
-"""Room for header and framing of a message of the largest size."""
+OVERHEAD_BYTES: Final = 1 << 20
+"""Room beside the largest payload; the first header on a way carries the plan of the session."""
 
 
 class LastWord(logging.Handler):

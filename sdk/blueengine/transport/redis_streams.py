@@ -65,6 +65,8 @@ class StreamReader:
 class RedisStreams:
     """The transport of one instance."""
 
+    separate = False
+
     def __init__(self, writing: Link, reading: Link, instance: str) -> None:
         """Write over one link (shared), read over another (its own)."""
         self._writing = writing

@@ -24,6 +24,7 @@ from blueengine.wire.lifecycle import TERMINAL
 from blueengine.wire.plan import Channel, Feed, Node, Plan, StartData
 from tests.kit.builders import a_session_id
 from tests.kit.engines.process import EngineProcess
+from tests.kit.inboxes import Inboxes, inboxes
 from tests.kit.oracle import leftovers
 from tests.kit.servers import RealRedis
 from tests.kit.wait import until, wait_until
@@ -70,16 +71,31 @@ class Site:
 
     redis: RealRedis
     folder: Path
+    channels: Mapping[str, str] = field(default_factory=dict)
+    """Settings of the engines: where Kafka is, or nothing."""
     engines: list[EngineProcess] = field(default_factory=list)
 
     @property
     def blobs(self) -> Path:
         return self.folder / "blobs"
 
-    def launch(self, kind: str, engine: str = "", **more: Any) -> EngineProcess:
+    def launch(
+        self,
+        kind: str,
+        engine: str = "",
+        *,
+        environment: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> EngineProcess:
         """Start an engine process without waiting for it."""
         process = EngineProcess(
-            kind, self.folder, self.redis.url, id=engine, blob_dir=self.blobs, **more
+            kind,
+            self.folder,
+            self.redis.url,
+            id=engine,
+            blob_dir=self.blobs,
+            environment={**self.channels, **(environment or {})},
+            **more,
         )
         self.engines.append(process.start())
         return process
@@ -94,16 +110,21 @@ class Site:
 
 
 @contextlib.contextmanager
-def a_site(folder: Path, engines: Iterable[str | tuple[str, str]] = ()) -> Iterator[Site]:
+def a_site(
+    folder: Path,
+    engines: Iterable[str | tuple[str, str]] = (),
+    *,
+    channels: Mapping[str, str] | None = None,
+) -> Iterator[Site]:
     """Run a Redis and engines (kinds, or (kind, engine id)); end them in order at the end."""
     with RealRedis() as redis:
-        site = Site(redis, folder)
+        site = Site(redis, folder, channels or {})
         site.blobs.mkdir()
         try:
             for engine in engines:
                 site.launch(*((engine,) if isinstance(engine, str) else engine))
             for process in site.engines:
-                wait_until(lambda process=process: site.attends(process), 20)  # type: ignore[misc]
+                wait_until(lambda process=process: site.attends(process), 40)  # type: ignore[misc]
             yield site
             for process in site.engines:
                 if process.gone is None:
@@ -120,12 +141,13 @@ class Platform:
     site: Site
     link: Link
     store: SessionStore
+    inboxes: Inboxes
     heartbeat_timeout: float = 2.0
 
     async def start(self, kind: str, engine: str = "", **more: Any) -> EngineProcess:
         """Start an engine process and wait until it attends."""
         process = self.site.launch(kind, engine, **more)
-        await until(lambda: self.site.attends(process), 20, what=f"{kind} attends")
+        await until(lambda: self.site.attends(process), 40, what=f"{kind} attends")
         return process
 
     async def submit(
@@ -253,9 +275,10 @@ async def a_platform(site: Site) -> AsyncIterator[Platform]:
     """Open one test's view; at its end nothing may be left."""
     link = Link(RedisAddress.from_url(site.redis.url), scripts=ledger.load(), patience=20)
     await link.open()
-    platform = Platform(site, link, SessionStore(link))
     try:
-        yield platform
-        await platform.nothing_left()
+        async with inboxes(site.channels, link) as opened:
+            platform = Platform(site, link, SessionStore(link), opened)
+            yield platform
+            await platform.nothing_left()
     finally:
         await link.close()

@@ -1,7 +1,7 @@
 """Large payloads go by reference; in the end only results are left in the blob folder."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,9 +14,9 @@ TYPES = {"Data": "Bytes", "DataB": "Bytes", "Doc": "File", "DocB": "File", "Set"
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory, channels: Mapping[str, str]) -> Iterator[Site]:
     engines = ["blobs", ("blobs", "second"), "pair", "echo"]
-    with a_site(tmp_path_factory.mktemp("site"), engines) as site:
+    with a_site(tmp_path_factory.mktemp("site"), engines, channels=channels) as site:
         yield site
 
 

@@ -1,14 +1,13 @@
 """Bounded lag: a slow reader slows its writer, nothing is lost, and nobody else waits for it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from blueengine.runtime.part import WINDOW_MESSAGES
-from blueengine.wire import names
 from tests.integration.runtime.site import Platform, Site, a_chain, a_graph, a_site
 from tests.kit.engines.process import EngineProcess, Gate
 from tests.kit.wait import until, wait_until
@@ -26,11 +25,13 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Gate:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, gate: Gate) -> Iterator[Site]:
-    with a_site(tmp_path_factory.mktemp("site"), ["echo"]) as site:
+def site(
+    tmp_path_factory: pytest.TempPathFactory, gate: Gate, channels: Mapping[str, str]
+) -> Iterator[Site]:
+    with a_site(tmp_path_factory.mktemp("site"), ["echo"], channels=channels) as site:
         for kind, settings in (("deeds", {"MAX_WORKER": 1, "CONCURRENCY": 4}), ("gate", {})):
             engine = site.launch(kind, environment={"GATE": str(gate.path)}, settings=settings)
-            wait_until(partial(site.attends, engine), 20)
+            wait_until(partial(site.attends, engine), 40)
         yield site
 
 
@@ -45,26 +46,15 @@ def memory(engine: EngineProcess) -> int:
     )
 
 
-async def came_to_rest(platform: Platform, reader: EngineProcess) -> int:
-    """Wait until a message came and then no more come; how long the reader's inbox is then."""
-    inbox = names.inbox(reader.instance)
-    ids: list[bytes] = []
-    marker = await platform.store.now_us() // 1000
+async def came_to_rest(platform: Platform, reader: EngineProcess, before: object) -> None:
+    """Wait until messages came after ``before`` and then no more come."""
+    seen: list[object] = []
 
     async def still() -> bool:
-        ids.append(await last_id(platform, inbox))
-        came = int(ids[-1].partition(b"-")[0]) >= marker - 1000
-        return came and len(ids) > 20 and len(set(ids[-20:])) == 1
+        seen.append(await platform.inboxes.newest(reader.instance))
+        return seen[-1] != before and len(seen) > 20 and len(set(seen[-20:])) == 1
 
-    await until(still, 20)
-    length: int = await platform.link.send("XLEN", inbox)
-    return length
-
-
-async def last_id(platform: Platform, stream: str) -> bytes:
-    facts = await platform.link.send("XINFO", "STREAM", stream)
-    found: bytes = dict(zip(facts[::2], facts[1::2], strict=True))[b"last-generated-id"]
-    return found
+    await until(still, 30)
 
 
 async def test_a_slow_reader_slows_its_writer_and_nothing_is_lost(
@@ -74,9 +64,14 @@ async def test_a_slow_reader_slows_its_writer_and_nothing_is_lost(
     gate.close()
     before = memory(deeds) + memory(slow)
     plan = a_chain("deeds", "gate")
+    before_all = await platform.inboxes.newest(slow.instance)
     session = await platform.submit(plan, {"do": "many", "count": MANY, "size": SIZE})
-    length = await came_to_rest(platform, slow)
-    assert length <= SPARE
+    await came_to_rest(platform, slow, before_all)
+
+    async def little_is_kept() -> bool:
+        return await platform.inboxes.kept(slow.instance) <= SPARE
+
+    await until(little_is_kept, 20)
     assert memory(deeds) + memory(slow) - before < 24 << 20
     gate.open()
     got = await platform.finished(session, seconds=50)
@@ -89,10 +84,11 @@ async def test_a_held_writer_holds_up_no_other_session_of_its_worker(
     """Both sessions run in the one worker process of ``deeds``."""
     _, _, slow = platform.site.engines
     gate.close()
+    before_all = await platform.inboxes.newest(slow.instance)
     held = await platform.submit(
         a_chain("deeds", "gate"), {"do": "many", "count": 3000, "size": SIZE}
     )
-    await came_to_rest(platform, slow)
+    await came_to_rest(platform, slow, before_all)
     other = await platform.submit(a_chain("deeds", "echo"), *[{"do": "echo"}] * 500)
     assert len(await platform.finished(other)) == 500
     gate.open()
@@ -138,10 +134,11 @@ async def test_a_stop_reaches_a_writer_that_is_held(platform: Platform, gate: Ga
     _, deeds, slow = platform.site.engines
     gate.close()
     workers = set(deeds.workers())
+    before_all = await platform.inboxes.newest(slow.instance)
     session = await platform.submit(
         a_chain("deeds", "gate"), {"do": "many", "count": MANY, "size": SIZE}
     )
-    await came_to_rest(platform, slow)
+    await came_to_rest(platform, slow, before_all)
     await platform.store.stop(session, "enough")
     assert (await platform.ended(session)).status == "canceled"
     assert set(deeds.workers()) == workers

@@ -1,7 +1,7 @@
 """Sessions of every shape through real engine processes."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -11,9 +11,9 @@ MANY = 3000
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory, channels: Mapping[str, str]) -> Iterator[Site]:
     engines = ["echo", ("echo", "second"), ("echo", "third"), "pair", "steps"]
-    with a_site(tmp_path_factory.mktemp("site"), engines) as site:
+    with a_site(tmp_path_factory.mktemp("site"), engines, channels=channels) as site:
         yield site
 
 

@@ -1,6 +1,6 @@
 """Interactive sessions: a client pushes more input while they run, and ends it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -24,10 +24,14 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Gate:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, gate: Gate) -> Iterator[Site]:
-    with a_site(tmp_path_factory.mktemp("site"), ["echo", "deeds", "blobs", "pair"]) as site:
+def site(
+    tmp_path_factory: pytest.TempPathFactory, gate: Gate, channels: Mapping[str, str]
+) -> Iterator[Site]:
+    with a_site(
+        tmp_path_factory.mktemp("site"), ["echo", "deeds", "blobs", "pair"], channels=channels
+    ) as site:
         engine = site.launch("gate", environment={"GATE": str(gate.path)})
-        wait_until(partial(site.attends, engine), 20)
+        wait_until(partial(site.attends, engine), 40)
         yield site
 
 

@@ -1,6 +1,6 @@
 """Messages that come late, twice, or of another attempt; and inputs that nobody feeds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import orjson
@@ -18,9 +18,11 @@ LATE: Final = "of an attempt before"
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory, channels: Mapping[str, str]) -> Iterator[Site]:
     with a_site(
-        tmp_path_factory.mktemp("site"), ["deeds", "echo", "picky", ("picky", "second")]
+        tmp_path_factory.mktemp("site"),
+        ["deeds", "echo", "picky", ("picky", "second")],
+        channels=channels,
     ) as site:
         yield site
 
@@ -32,7 +34,7 @@ class Writer:
         self.platform = platform
         self.session = session
         self.start = start
-        self.inbox = names.inbox(platform.site.engines[1].instance)
+        self.reader = platform.site.engines[1].instance
 
     async def write(
         self, seq: int, value: object = None, *, attempt: int = 1, kind: Kind = Kind.DATA, blob: str = "",
@@ -40,9 +42,7 @@ class Writer:
         start = b"" if seq else self.start
         header = Header(self.session, attempt, "n2", "n1", "Ch1", seq, kind, blob=blob, start=start)
         body = b"" if blob else orjson.dumps(value)
-        await self.platform.link.send(
-            "XADD", self.inbox, "NOMKSTREAM", "*", "h", codec.encode(header), "p", body
-        )
+        await self.platform.inboxes.put(self.reader, codec.encode(header), body)
 
     async def got(self, count: int) -> list[object]:
         """Wait for so many results."""
@@ -87,8 +87,8 @@ async def test_messages_of_an_attempt_before_are_dropped(platform: Platform) -> 
 async def test_messages_of_nobody_are_dropped(platform: Platform) -> None:
     writer = await a_writer(platform)
     header = Header(writer.session, 1, "n2", "stranger", "Ch1", 0)
-    await platform.link.send("XADD", writer.inbox, "*", "h", codec.encode(header), "p", b"1")
-    await platform.link.send("XADD", writer.inbox, "*", "h", b"no header", "p", b"1")
+    await platform.inboxes.put(writer.reader, codec.encode(header), b"1")
+    await platform.inboxes.put(writer.reader, b"no header", b"1")
     await writer.write(0, "mine")
     assert await writer.got(1) == ["mine"]
     await writer.stop()
