@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 
 from blueengine.client import body
 from blueengine.client.errors import WorkflowError
-from blueengine.client.workflow import ANY_SESSION, Workflow, parsed, refuse
+from blueengine.client.workflow import Workflow, parsed, refuse
 from blueengine.datatypes.names import JSON
 from blueengine.graph.dag import Fault, check_single
 from blueengine.wire.spec import CONTROL
@@ -61,7 +61,7 @@ class SingleEngine:
         found = body.read(body.SingleBody, self._body)
         if isinstance(found, Fault):
             return [found]
-        faults = check_single(found.asked(), session=ANY_SESSION, specs={}).faults
+        faults = check_single(found.asked(), specs={}).faults
         # Which outputs an engine has is known to the platform alone.
         return [fault for fault in faults if not fault.loc.startswith("/resultChannels")]
 

@@ -19,7 +19,6 @@ from blueengine.graph.dag import Fault, check_workflow
 from blueengine.wire.spec import CONTROL, STATUS, EngineSpec
 
 _ALWAYS: Final = {"inputs": {CONTROL: JSON}, "outputs": {STATUS: JSON}}
-ANY_SESSION: Final = "-"
 
 
 class Node:
@@ -258,7 +257,7 @@ class Workflow:
         found = body.read(body.WorkflowBody, self._draft.body)
         if isinstance(found, Fault):
             return [found]
-        return check_workflow(found.asked(), session=ANY_SESSION, specs=self._draft.specs).faults
+        return check_workflow(found.asked(), specs=self._draft.specs).faults
 
     def check(self) -> Self:
         """Return it when the platform would take it.

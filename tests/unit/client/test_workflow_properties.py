@@ -89,7 +89,7 @@ def server_takes_workflow(value: Any) -> bool:
     except InvalidError:
         return False
     order = convert.workflow(asked, _Shape(convert.shape(asked)), "", value)  # type: ignore[arg-type]
-    return check_workflow(order.graph, session="s", specs=SPECS).plan is not None  # type: ignore[arg-type]
+    return check_workflow(order.graph, specs=SPECS).plan is not None  # type: ignore[arg-type]
 
 
 class _Shape:
@@ -105,7 +105,7 @@ def server_takes_single(value: Any) -> bool:
     except InvalidError:
         return False
     order = convert.single(asked, "", value)
-    return check_single(order.graph, session="s", specs={}).plan is not None  # type: ignore[arg-type]
+    return check_single(order.graph, specs={}).plan is not None  # type: ignore[arg-type]
 
 
 def client_takes_workflow(value: Any) -> bool:
