@@ -41,6 +41,10 @@ class RestfulSettings:
     max_body: int = 16 * _MIB
     """Of a session request."""
     max_upload: int = 16 * 1024 * _MIB
+    max_pending: int = 1_000_000
+    """Sessions that wait, in all; one more that would have to wait is answered 429. 0: no limit."""
+    max_pending_engine: int = 0
+    """The same, of those that need one engine."""
     max_wait: float = 60.0
     """Longest time a request is held by ``waitTimeSecond``; a longer one is cut to this."""
     redis_patience: float = 5.0
@@ -78,7 +82,7 @@ class RestfulSettings:
         ):
             if getattr(self, name) <= 0:
                 raise SettingsError(f"RESTFUL_{name.upper()} must be greater than 0")
-        for name in ("max_wait", "rate"):
+        for name in ("max_wait", "rate", "max_pending", "max_pending_engine"):
             if getattr(self, name) < 0:
                 raise SettingsError(f"RESTFUL_{name.upper()} must not be less than 0")
 

@@ -16,17 +16,20 @@ from blueengine.kit import aio
 from blueengine.kit.redis_link import Arg, Link
 from blueengine.wire import codec, names
 from blueengine.wire.envelope import Stored
+from blueengine.wire.lifecycle import Status
 from blueengine.wire.plan import Plan, StartData, heard_first
 from blueengine.wire.report import Fault, Tally
 from blueengine.wire.spec import EngineSpec
 from blueengine.wire.webhook import Webhook
 
 SCRIPTS: Final = (
-    "submit", "match", "stop", "watch", "unwatch", "reap", "due", "forget", "drain",
+    "submit", "limit_tenant", "match", "stop", "watch", "unwatch", "reap", "due", "forget", "drain",
 )  # fmt: skip
 """The scripts a link must know to be used by a store."""
 
 ENTRIES_AT_ONCE: Final = 500
+RUNNING: Final = (Status.QUEUING, Status.PROCESSING, Status.STOPPING)
+"""What counts against a tenant's ``max_running``."""
 RANK_STEP: Final = 68_719_476_736
 """How far apart two ranks are in the order of sessions, as in submit.lua."""
 
@@ -62,12 +65,15 @@ class Submitted:
 
     word: str
     """``created`` | ``exists`` (same id or Idempotency-Key) | ``specs`` (an engine's spec changed
-    since the session was checked: check again) | ``conflict`` (the key came with another body)."""
+    since the session was checked: check again) | ``conflict`` (the key came with another body) | ``full``
+    (it would have to wait, and as many do as may: ``all``, its ``tenant``'s, or those of an engine)."""
     session: str = ""
     status: str = ""
     position: int = -1
     pending: int = 0
     queuing: int = 0
+    full: str = ""
+    limit: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +114,9 @@ class SessionRecord:
     ended: int
     parked: str
     """The engine in whose queue it waits while pending."""
+    tenant: str
+    apart: bool
+    """It waits for its tenant to have fewer sessions running; after that, for ``parked``."""
     parts: tuple[SubSession, ...]
     webhooks: int
     """How many it has."""
@@ -166,6 +175,17 @@ class Capacity:
     """Order of the session at the front of its queue, None when nobody waits."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TenantState:
+    """A tenant's limits (0: none) and how far it uses them."""
+
+    tenant: str
+    max_running: int
+    max_pending: int
+    running: int
+    pending: int
+
+
 class SessionStore:
     """The services' view of the ledger."""
 
@@ -175,13 +195,23 @@ class SessionStore:
 
     # -- a session --------------------------------------------------------------------------------
 
-    async def submit(self, new: NewSession, *, specs_version: int, gateway: str) -> Submitted:
+    async def submit(
+        self,
+        new: NewSession,
+        *,
+        specs_version: int,
+        gateway: str,
+        max_pending: int = 0,
+        max_pending_engine: int = 0,
+    ) -> Submitted:
         """Store a session; it has its slots at once when they are free and nobody is before it.
 
         Args:
             new: The session.
             specs_version: ``specs_version()`` at the time the session was checked; -1: not checked.
             gateway: Is poked when the session ends; empty when nobody waits.
+            max_pending: A session that would have to wait is turned away when so many do (0: never).
+            max_pending_engine: The same, for those that wait for one engine.
         """
         plan = new.plan
         nodes = ",".join(f"{name}={node.engine}" for name, node in plan.nodes.items())
@@ -211,10 +241,14 @@ class SessionStore:
             new.body_hash,
             hooks,
             new.tenant,
+            max_pending,
+            max_pending_engine,
             *described,
             *stored,
         )
         word = reply[0].decode()
+        if word == "full":
+            return Submitted(word=word, full=reply[1].decode(), limit=int(reply[2]))
         if len(reply) == 1:
             return Submitted(word=word)
         return Submitted(
@@ -370,6 +404,32 @@ class SessionStore:
         """Return how many sessions (with ``tenant``: of its own) are in each status."""
         replies = [self._link.send("ZCARD", _index_of(tenant, status)) for status in statuses]
         return {status: await reply for status, reply in zip(statuses, replies, strict=True)}
+
+    # -- tenants ----------------------------------------------------------------------------------
+
+    async def limit_tenant(self, tenant: str, *, max_running: int, max_pending: int) -> None:
+        """Say how many sessions of a tenant may run and wait at the same time (0: no limit)."""
+        await self._link.run("limit_tenant", tenant, max_running, max_pending)
+
+    async def tenants(self) -> list[str]:
+        """Return every tenant that was given a key or a limit, sorted."""
+        return sorted(word.decode() for word in await self._link.send("SMEMBERS", names.TENANTS))
+
+    async def tenant(self, tenant: str) -> TenantState | None:
+        """Return a tenant's limits and load; None when nobody knows it."""
+        known = self._link.send("SISMEMBER", names.TENANTS, tenant)
+        limits = self._link.send("HMGET", names.tenant(tenant), "max_running", "max_pending")
+        counts = await self.counts([status.value for status in Status], tenant=tenant)
+        max_running, max_pending = (int(word or 0) for word in await limits)
+        if not await known:
+            return None
+        return TenantState(
+            tenant=tenant,
+            max_running=max_running,
+            max_pending=max_pending,
+            running=sum(counts[status] for status in RUNNING),
+            pending=counts[Status.PENDING],
+        )
 
     # -- engines ----------------------------------------------------------------------------------
 
@@ -600,6 +660,8 @@ def _record(session: str, raw: dict[bytes, bytes]) -> SessionRecord:
         first_result=number("first"),
         ended=number("ended"),
         parked=text("parked"),
+        tenant=text("tenant"),
+        apart=text("apart") == "1",
         parts=parts,
         webhooks=len(msgspec.json.decode(raw.get(b"hooks") or b"[]")),
     )

@@ -5,6 +5,7 @@ an empty list after every step is what the model test, the chaos tests and each 
 """
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -29,6 +30,7 @@ return out
 """
 
 _EVENTS: Final = {"session", "part", "results", "notice"}
+_RUNNING: Final = {Status.QUEUING, Status.PROCESSING, Status.STOPPING}
 _WANTED: Final = {SubStatus.STARTING, SubStatus.READY, SubStatus.PROCESSING}
 
 
@@ -75,6 +77,14 @@ class Stored:
         return self.fields.get("parked", "")
 
     @property
+    def tenant(self) -> str:
+        return self.fields.get("tenant", "")
+
+    @property
+    def apart(self) -> bool:
+        return self.fields.get("apart") == "1"
+
+    @property
     def nodes(self) -> dict[str, str]:
         return dict(pair.split("=") for pair in self.fields["nodes"].split(","))
 
@@ -118,6 +128,11 @@ class LedgerView:
     held: dict[str, set[Slot]] = field(default_factory=dict)
     commands: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     deadlines: dict[str, float] = field(default_factory=dict)
+    limits: dict[str, dict[str, str]] = field(default_factory=dict)
+    tenant_sessions: dict[str, dict[str, float]] = field(default_factory=dict)
+    tenant_status: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
+    apart: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
+    apart_engines: dict[str, set[str]] = field(default_factory=dict)
     wakes: list[tuple[str, str]] = field(default_factory=list)
     """(entry id, engine)."""
     elder: str = ""
@@ -150,6 +165,16 @@ class LedgerView:
                 self.free[engine] = value
             case ["be", "e", engine, "waiting"]:
                 self.waiting[engine] = value
+            case ["be", "t", tenant]:
+                self.limits[tenant] = value
+            case ["be", "t", tenant, "sessions"]:
+                self.tenant_sessions[tenant] = value
+            case ["be", "t", tenant, "status", status]:
+                self.tenant_status[tenant, status] = value
+            case ["be", "t", tenant, "apart", engine]:
+                self.apart[tenant, engine] = value
+            case ["be", "t", tenant, "apart"]:
+                self.apart_engines[tenant] = value
             case ["be", "i", instance]:
                 self.records[instance] = value
             case ["be", "i", instance, "held"]:
@@ -198,6 +223,7 @@ class LedgerView:
             *self._demand_faults(),
             *self._index_faults(),
             *self._queue_faults(),
+            *self._tenant_faults(),
             *self._timer_faults(),
             *(fault for s in self.sessions.values() for fault in _history_faults(s)),
         ]
@@ -287,18 +313,46 @@ class LedgerView:
                 expected = s.order if pending and engine in s.nodes.values() else None
                 if score != expected:
                     yield f"{s.sid} in the pending list of {engine}: {score}, expected {expected}"
-            queues = [engine for engine, members in self.waiting.items() if s.sid in members]
-            if queues != ([s.parked] if pending else []):
-                yield f"{s.sid} is {s.status}, parked on {s.parked!r} and waits in {queues}"
-            elif pending and self.waiting[s.parked][s.sid] != s.order:
-                yield f"{s.sid} waits by another order than its own"
-            if not pending and s.parked:
+            queues = [(engine, m[s.sid]) for engine, m in self.waiting.items() if s.sid in m]
+            apart = [(engine, m[s.sid]) for (_, engine), m in self.apart.items() if s.sid in m]
+            place = [(s.parked, s.order)] if pending else []
+            if (apart if s.apart else queues) != place or (queues if s.apart else apart):
+                yield f"{s.sid} is {s.status}, parked on {s.parked!r}, waits in {queues}, {apart}"
+            if not pending and (s.parked or s.apart):
                 yield f"{s.sid} is {s.status} and parked on {s.parked}"
         for engine, members in (*self.waiting.items(), *self.pending_list.items()):
             for sid in members.keys() - self.sessions.keys():
                 yield f"{engine} has {sid} in a queue, which is no session"
         if self.elder and self.elder not in self.status.get(Status.PENDING, ()):
             yield f"the elder {self.elder} is not pending"
+
+    def _tenant_faults(self) -> Iterator[str]:
+        for s in self.sessions.values():
+            listed = [
+                tenant for tenant, members in self.tenant_sessions.items() if s.sid in members
+            ]
+            if listed != ([s.tenant] if s.tenant else []):
+                yield f"{s.sid} of {s.tenant!r} is listed for {listed}"
+            indexed = [key for key, members in self.tenant_status.items() if s.sid in members]
+            if indexed != ([(s.tenant, s.status)] if s.tenant else []):
+                yield f"{s.sid} of {s.tenant!r} is {s.status} and indexed under {indexed}"
+        for name, members in (*self.tenant_sessions.items(), *self.tenant_status.items()):
+            for sid in members.keys() - self.sessions.keys():
+                yield f"the tenant index {name} has {sid}, which is no session"
+        for (tenant, engine), members in self.apart.items():
+            if engine not in self.apart_engines.get(tenant, ()):
+                yield f"{tenant} has no note of sessions apart for {engine}"
+            recalled = [
+                sid for sid in self.waiting.get(engine, ()) if self.sessions[sid].tenant == tenant
+            ]
+            if self.room(tenant) > 0 and not recalled:
+                yield f"{tenant} has room, and {sorted(members)} wait apart for {engine}"
+
+    def room(self, tenant: str) -> float:
+        """Return how many more sessions of a tenant may run."""
+        most = int(self.limits.get(tenant, {}).get("max_running", 0))
+        running = [s for s in self.sessions.values() if s.tenant == tenant and s.status in _RUNNING]
+        return most - len(running) if most else math.inf
 
     def _timer_faults(self) -> Iterator[str]:
         stops = set()

@@ -13,6 +13,7 @@ from apps.restful.api import (
     routes_ops,
     routes_sessions,
     routes_socket,
+    routes_tenants,
     rules,
 )
 from apps.restful.api.door import Door
@@ -40,6 +41,7 @@ def build(parts: Parts) -> FastAPI:
     app.state.parts = parts
     for router in (
         routes_keys.router,
+        routes_tenants.router,
         routes_sessions.router,
         routes_engines.router,
         routes_files.router,

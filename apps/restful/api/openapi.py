@@ -6,13 +6,14 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from apps.restful.api.schemas import KeyRequest, SingleEngineRequest, WorkflowRequest
+from apps.restful.api.schemas import KeyRequest, SingleEngineRequest, TenantRequest, WorkflowRequest
 
 WAIT_NOTE: Final = "Answer when the session ends or after this time, whichever is first."
 _REF: Final = "#/components/schemas/{model}"
 _READ: Final[tuple[type[BaseModel], ...]] = (
     KeyRequest,
     SingleEngineRequest,
+    TenantRequest,
     WorkflowRequest,
 )
 """Models of bodies that routes read by themselves."""

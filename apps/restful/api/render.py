@@ -13,7 +13,7 @@ from apps.restful.service.answer import RESULTS_AT_ONCE, Answer
 from apps.restful.service.files import Upload
 from apps.restful.service.read import Detail, Listed, Results
 from apps.restful.service.submit import Lack, Placement
-from apps.sessions.store import EngineState, Entry, SessionRecord, SubSession
+from apps.sessions.store import EngineState, Entry, SessionRecord, SubSession, TenantState
 from blueengine.datatypes.names import BYTES, FILE, IMAGE, JSON, TEXT, VIDEO
 from blueengine.errors import DecodeError
 from blueengine.wire import codec
@@ -93,8 +93,9 @@ def placement(trial: Placement) -> dict[str, Any]:
     """Return the answer of a dry run."""
     return {
         "valid": True,
-        "wouldBePlaced": not trial.lacking,
+        "wouldBePlaced": not trial.lacking and trial.quota is None,
         "lacking": [_lack(lack) for lack in trial.lacking],
+        "quota": _quota(trial.quota),
     }
 
 
@@ -109,6 +110,7 @@ def detail(found: Detail) -> dict[str, Any]:
             "totalQueuing": found.queue.queuing,
             "parkedOn": record.parked or None,
             "lacking": [_lack(lack) for lack in found.lacking],
+            "quota": _quota(found.quota),
         }
     return {
         "sessionId": record.session,
@@ -320,6 +322,12 @@ def when(us: int) -> str | None:
 
 def _results_url(session: str, channel: str) -> str:
     return f"{API}/sessions/{session}/results/{quote(channel)}"
+
+
+def _quota(state: TenantState | None) -> dict[str, int] | None:
+    if state is None:
+        return None
+    return {"running": state.running, "maxRunning": state.max_running}
 
 
 def _lack(lack: Lack) -> dict[str, Any]:

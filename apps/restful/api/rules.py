@@ -73,6 +73,9 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("POST", f"{_API}/keys"): CHANGE_KEYS,
     ("GET", f"{_API}/keys/{{key_id}}"): ADMIN,
     ("DELETE", f"{_API}/keys/{{key_id}}"): CHANGE_KEYS,
+    ("GET", f"{_API}/tenants"): Rule(Scope.ADMIN, operator=True),
+    ("GET", f"{_API}/tenants/{{tenant}}"): READ,
+    ("PUT", f"{_API}/tenants/{{tenant}}"): OPERATE,
 }
 """(method, path) -> rule."""
 

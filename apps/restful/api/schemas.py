@@ -219,6 +219,19 @@ class KeyRequest(_In):
     """Bytes of a session request or an upload at most; 0: as the gateway's settings say."""
 
 
+class TenantRequest(_In):
+    """How much of the platform a tenant may have."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"maxRunning": 20, "maxPending": 1000}]}
+    )
+
+    max_running: Annotated[int, Field(ge=0, le=2**31)] = 0
+    """Sessions that run at the same time; more wait. 0: no limit."""
+    max_pending: Annotated[int, Field(ge=0, le=2**31)] = 0
+    """Sessions that wait; more are refused with 429. 0: no limit."""
+
+
 # ---- answers -------------------------------------------------------------------------------------
 
 StatusWord = Literal[
@@ -316,12 +329,21 @@ class LackView(_Out):
     """What would help, in words."""
 
 
+class QuotaView(_Out):
+    """A tenant has as many sessions running as it may."""
+
+    running: int
+    max_running: int
+
+
 class DryRun(_Out):
     """What would become of a session that is valid. Nothing is stored."""
 
     valid: Literal[True]
     would_be_placed: bool
     lacking: list[LackView]
+    quota: QuotaView | None
+    """What your tenant's sessions that run already stand in the way of; null: nothing."""
 
 
 class LinkView(_Out):
@@ -413,6 +435,8 @@ class Pending(_Out):
     parked_on: str | None
     """The engine in whose queue it stands."""
     lacking: list[LackView]
+    quota: QuotaView | None
+    """It waits for one of its tenant's sessions to end; null: it does not."""
 
 
 class SessionDetail(_Out):
@@ -581,6 +605,22 @@ class KeyList(_Out):
 
     keys: list[KeyView]
     cursor: str | None
+
+
+class TenantView(_Out):
+    """A tenant's limits (0: none), and how many of its sessions run and wait."""
+
+    tenant: str
+    max_running: int
+    max_pending: int
+    running: int
+    pending: int
+
+
+class TenantList(_Out):
+    """Every tenant that was given a key or a limit."""
+
+    tenants: list[TenantView]
 
 
 class Stats(_Out):

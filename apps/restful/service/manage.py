@@ -1,10 +1,12 @@
-"""Make, list and revoke keys: an administrator those of its tenant, the operator all."""
+"""Keys and tenants: an administrator sees to those of its tenant, the operator to all."""
 
+import asyncio
 from collections.abc import Collection
 
 from apps.restful.service.access import Who
 from apps.restful.service.errors import ForbiddenError, InvalidError, UnknownError
 from apps.restful.service.parts import Parts
+from apps.sessions.store import TenantState
 from blueengine.wire.access import OPERATOR, KeyRecord, Scope, is_tenant
 
 
@@ -26,9 +28,7 @@ async def create_key(
         ForbiddenError: The tenant is another one's.
     """
     tenant = tenant or who.tenant or OPERATOR
-    if not is_tenant(tenant):
-        msg = "a tenant is 1 to 63 letters, digits, _ and -, beginning with a letter or digit"
-        raise InvalidError.because(msg, loc="/tenant", kind="bad-tenant")
+    _check_tenant(tenant, "/tenant")
     if not who.owns(tenant):
         raise ForbiddenError.because("this key makes keys of its own tenant only", loc="/tenant")
     return await parts.keys.store.create(
@@ -72,6 +72,44 @@ async def revoke_key(parts: Parts, who: Who, key_id: str) -> KeyRecord:
         raise _unknown(key_id)
     parts.keys.forget(key_id)
     return await read_key(parts, who, key_id)
+
+
+async def list_tenants(parts: Parts) -> list[TenantState]:
+    """Return every tenant that was given a key or a limit."""
+    states = await asyncio.gather(*map(parts.store.tenant, await parts.store.tenants()))
+    return [state for state in states if state is not None]
+
+
+async def read_tenant(parts: Parts, who: Who, tenant: str) -> TenantState:
+    """Return a tenant's limits and load.
+
+    Raises:
+        UnknownError: There is none, or it is another one's.
+    """
+    mine = is_tenant(tenant) and who.owns(tenant)
+    state = await parts.store.tenant(tenant) if mine else None
+    if state is None:
+        raise UnknownError.because(f"there is no tenant {tenant[:64]!r}")
+    return state
+
+
+async def limit_tenant(
+    parts: Parts, who: Who, tenant: str, *, max_running: int, max_pending: int
+) -> TenantState:
+    """Say how many sessions of a tenant may run and wait (0: no limit); its state now.
+
+    Raises:
+        InvalidError: The name cannot be a tenant's.
+    """
+    _check_tenant(tenant, "/path/tenant")
+    await parts.store.limit_tenant(tenant, max_running=max_running, max_pending=max_pending)
+    return await read_tenant(parts, who, tenant)
+
+
+def _check_tenant(tenant: str, loc: str) -> None:
+    if not is_tenant(tenant):
+        msg = "a tenant is 1 to 63 letters, digits, _ and -, beginning with a letter or digit"
+        raise InvalidError.because(msg, loc=loc, kind="bad-tenant")
 
 
 def _is_id(key_id: str) -> bool:

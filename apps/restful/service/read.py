@@ -12,7 +12,7 @@ from apps.restful.service.answer import Answer, Queue, load_inline, look
 from apps.restful.service.errors import ConflictError, UnknownError
 from apps.restful.service.parts import Parts
 from apps.restful.service.submit import Lack, lacks
-from apps.sessions.store import Entry, Head, SessionRecord
+from apps.sessions.store import Entry, Head, SessionRecord, TenantState
 from blueengine.errors import BlueEngineError
 from blueengine.graph.dag import is_name
 from blueengine.transport.blobs import BlobError
@@ -37,6 +37,8 @@ class Detail:
     """How many messages each stored channel has."""
     queue: Queue | None
     lacking: Sequence[Lack]
+    quota: TenantState | None
+    """Why it must not run yet, when that is its tenant's doing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,15 +125,18 @@ async def read_detail(parts: Parts, session: str) -> Detail:
     )
     queue: Queue | None = None
     lacking: Sequence[Lack] = ()
+    quota = None
     if record.status == "pending":
         queue = Queue(*await parts.store.queue(session))
         lacking = await lacks(parts, record.plan, record.order)
+        quota = await parts.store.tenant(record.tenant) if record.apart else None
     return Detail(
         record=record,
         history=history,
         results=dict(zip(stored, counts, strict=True)),
         queue=queue if queue is not None and queue.position >= 0 else None,
         lacking=lacking,
+        quota=quota,
     )
 
 

@@ -8,10 +8,10 @@ from typing import Final
 from apps.restful.service import start_data
 from apps.restful.service.access import Who
 from apps.restful.service.answer import Answer, Queue, look
-from apps.restful.service.errors import BusyError, ConflictError, InvalidError
+from apps.restful.service.errors import BusyError, ConflictError, InvalidError, TooManyError
 from apps.restful.service.parts import Parts
 from apps.restful.service.shapes import KnownShape
-from apps.sessions.store import Capacity, NewSession, Submitted
+from apps.sessions.store import Capacity, NewSession, Submitted, TenantState
 from blueengine import ids
 from blueengine.graph.dag import Checked, Fault, check_single, check_workflow
 from blueengine.graph.request import SingleEngine, Workflow
@@ -23,6 +23,8 @@ SINGLE: Final = "process-single-engine"
 WORKFLOW: Final = "process-workflow"
 KINDS: Final = (SINGLE, WORKFLOW)
 
+FULL_RETRY_SECONDS: Final = 2.0
+"""After which time it is worth trying again where too many wait."""
 _TRIES: Final = 5
 
 
@@ -51,6 +53,8 @@ class Placement:
 
     plan: Plan
     lacking: Sequence["Lack"]
+    quota: TenantState | None
+    """Why it would not run now, when that is its tenant's doing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,7 @@ async def submit(parts: Parts, order: Order, who: Who) -> Answer:
     Raises:
         InvalidError: With every fault of the request; nothing is stored.
         ConflictError: The Idempotency-Key came with another body.
+        TooManyError: It would have to wait, and as many sessions do as may.
         BusyError: Engines change their specs faster than a session can be checked.
     """
     session = _new_id(parts, order)
@@ -98,7 +103,13 @@ async def submit(parts: Parts, order: Order, who: Who) -> Answer:
         )
         with parts.pokes.listen(session) as bell:
             gateway = parts.pokes.gateway if wait > 0 else ""
-            done = await parts.store.submit(new, specs_version=version, gateway=gateway)
+            done = await parts.store.submit(
+                new,
+                specs_version=version,
+                gateway=gateway,
+                max_pending=parts.settings.max_pending,
+                max_pending_engine=parts.settings.max_pending_engine,
+            )
             if done.session == session:
                 channels = [name for name, c in plan.channels.items() if c.stored]
                 if wait > 0:
@@ -106,6 +117,8 @@ async def submit(parts: Parts, order: Order, who: Who) -> Answer:
                 return _fresh(done, channels, stored)
         if start.needs_files:
             await asyncio.to_thread(parts.blobs.remove_below, session_prefix(session))
+        if done.word == "full":
+            raise _full(done)
         if done.word != "specs":
             return await _other(parts, done, wait)
         await parts.specs.reload()
@@ -120,7 +133,10 @@ async def try_out(parts: Parts, order: Order, who: Who) -> Placement:
     """
     plan, _, _ = await _checked(parts, order, who)
     mine = await parts.store.next_order(order.graph.rank)
-    return Placement(plan=plan, lacking=await lacks(parts, plan, mine))
+    state = await parts.store.tenant(who.tenant) if who.tenant else None
+    over = state is not None and 0 < state.max_running <= state.running
+    lacking = await lacks(parts, plan, mine)
+    return Placement(plan=plan, lacking=lacking, quota=state if over else None)
 
 
 async def lacks(parts: Parts, plan: Plan, order: float) -> list[Lack]:
@@ -201,6 +217,16 @@ def _fresh(
     if done.status == "pending":
         queue = Queue(done.position, done.pending, done.queuing)
     return Answer(session=done.session, status=done.status, queue=queue, results=results)
+
+
+def _full(done: Submitted) -> TooManyError:
+    whose = {"all": "sessions", "tenant": "sessions of your tenant"}
+    what = whose.get(done.full, f"sessions for engine {done.full!r}")
+    return TooManyError.because(
+        f"{done.limit} {what} are pending, which is as many as may be; come back later",
+        kind="queue-full",
+        retry_after=FULL_RETRY_SECONDS,
+    )
 
 
 async def _other(parts: Parts, done: Submitted, wait: float) -> Answer:

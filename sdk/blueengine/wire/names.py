@@ -52,6 +52,9 @@ TEMPLATES: Final[dict[str, str]] = {
     "hook_wake": "be:hook:wake",  # pub/sub an event waits that is due now
     # tenants and their keys ----------------------------------------------------------------------
     "tenants": "be:tenants",  # set     every tenant that has a key, a limit or a session
+    "tenant": "be:t:{}",  # hash    its limits: max_running, max_pending; 0 or no field: none
+    "apart": "be:t:{}:apart:{}",  # zset    its sessions over max_running, by engine -> order
+    "apart_engines": "be:t:{}:apart",  # set     the engines of these
     "tenant_sessions": "be:t:{}:sessions",  # zset    its sessions -> created, microseconds
     "tenant_status": "be:t:{}:status:{}",  # zset    the same, one per status
     "key": "be:key:{}",  # hash    an API key: digest, tenant, scopes …; kept when revoked
@@ -95,6 +98,9 @@ hook_delivery: Final = TEMPLATES["hook_delivery"].format
 hook_tries: Final = TEMPLATES["hook_tries"].format
 hook_index: Final = TEMPLATES["hook_index"].format
 hook_secrets: Final = TEMPLATES["hook_secrets"].format
+tenant: Final = TEMPLATES["tenant"].format
+apart: Final = TEMPLATES["apart"].format
+apart_engines: Final = TEMPLATES["apart_engines"].format
 tenant_sessions: Final = TEMPLATES["tenant_sessions"].format
 tenant_status: Final = TEMPLATES["tenant_status"].format
 key: Final = TEMPLATES["key"].format

@@ -109,12 +109,20 @@ class World:
         *,
         specs_version: int = -1,
         gateway: str = "",
+        max_pending: int = 0,
+        max_pending_engine: int = 0,
         **changes: Any,
     ) -> Submitted:
         if isinstance(engines, str):
             engines = [engines]
         new = a_session(engines, **{"start_timeout": LONG, "stop_grace": LONG} | changes)
-        return await self.store.submit(new, specs_version=specs_version, gateway=gateway)
+        return await self.store.submit(
+            new,
+            specs_version=specs_version,
+            gateway=gateway,
+            max_pending=max_pending,
+            max_pending_engine=max_pending_engine,
+        )
 
     async def part(self, session: str, node: str = "n1") -> Part:
         record = await self.record(session)

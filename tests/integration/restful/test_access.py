@@ -18,6 +18,7 @@ from apps.restful.api.app import build
 from apps.restful.settings import RestfulSettings
 from blueengine.wire.access import OPERATOR, Scope
 from tests.integration.restful.conftest import API, Gateway, an_echo, running
+from tests.integration.restful.fake_engine import FakeEngine
 from tests.kit.wait import until
 
 # What each route needs, written down a second time: a new route must be thought of here, too.
@@ -41,6 +42,7 @@ NEEDS: Final = {
     "GET /api/v1/sessions/{session_id}/events": "read",
     "POST /api/v1/sessions/{session_id}/channels/{name}": "submit",
     "POST /api/v1/sessions/{session_id}/channels/{name}/end": "submit",
+    "WS /api/v1/sessions/{session_id}/ws": "read",
     "GET /api/v1/engines": "read",
     "GET /api/v1/engines/{engine_id}": "read",
     "POST /api/v1/files": "submit",
@@ -50,9 +52,12 @@ NEEDS: Final = {
     "POST /api/v1/keys": "admin",
     "GET /api/v1/keys/{key_id}": "admin",
     "DELETE /api/v1/keys/{key_id}": "admin",
+    "GET /api/v1/tenants": "operator admin",
+    "GET /api/v1/tenants/{tenant}": "read",
+    "PUT /api/v1/tenants/{tenant}": "operator admin",
 }
 
-OWNED: Final = ("{session_id}", "{file_id}", "{key_id}")
+OWNED: Final = ("{session_id}", "{file_id}", "{key_id}", "{tenant}")
 """What belongs to a tenant."""
 
 # kind of key -> (tenant, scopes), or None: it is no valid key
@@ -99,6 +104,7 @@ class Keyed:
 
     gateway: Gateway
     audit: Path
+    redis_url: str
     keys: dict[str, str]
     things: dict[str, str]
 
@@ -132,7 +138,8 @@ def key_settings(settings: RestfulSettings, tmp_path: Path) -> RestfulSettings:
 @pytest.fixture
 async def keyed(key_settings: RestfulSettings) -> AsyncIterator[Keyed]:
     async with running(key_settings) as gateway:
-        keyed = Keyed(gateway, Path(key_settings.audit_log), await make_keys(gateway), {})
+        url = key_settings.system.redis_url
+        keyed = Keyed(gateway, Path(key_settings.audit_log), url, await make_keys(gateway), {})
         answer = await keyed.send("both", "POST", f"{API}/process-single-engine", json=an_echo())
         session = answer.json()["data"]["sessionId"]
         graph = {"engines": [{"id": "echo"}]}
@@ -151,6 +158,7 @@ async def keyed(key_settings: RestfulSettings) -> AsyncIterator[Keyed]:
             "name": "Control",
             "index": "0",
             "engine_id": "echo",
+            "tenant": "acme",
         }
         yield keyed
 
@@ -178,7 +186,7 @@ async def test_every_route_lets_in_whom_it_should(keyed: Keyed, kind: str) -> No
         if method == "WS":
             outcome = await websocket(keyed, kind, path)
         else:
-            body = {"json": {}} if method == "POST" else {}
+            body = {"json": {}} if method in {"POST", "PUT"} else {}
             answer = await keyed.send(kind, method, path, **body)
             outcome = outcome_of(answer)
         if outcome != expected(route, kind):
@@ -193,7 +201,12 @@ def outcome_of(answer: httpx.Response) -> str:
         assert answer.headers["www-authenticate"].startswith("Bearer")
     if code == 404 and not any(
         words in answer.text
-        for words in ("there is no session", "there is no file", "there is no key")
+        for words in (
+            "there is no session",
+            "there is no file",
+            "there is no key",
+            "there is no tenant",
+        )
     ):
         return "in"  # it has no result 0, or no engine is there
     return str(code) if code in {401, 403, 404} else "in"
@@ -483,3 +496,56 @@ async def test_what_is_no_route_is_told_at_the_door(keyed: Keyed) -> None:
         assert (await keyed.send(kind, "GET", "/metrics/")).status_code == 404
         wrong = await keyed.send(kind, "PUT", f"{API}/keys")
         assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, POST")
+
+
+async def test_a_tenant_over_its_quota_waits_and_is_told_why(keyed: Keyed) -> None:
+    async def limit(**limits: int) -> dict[str, Any]:
+        answer = await keyed.send("operator's admin", "PUT", f"{API}/tenants/acme", json=limits)
+        assert answer.status_code == 200, answer.text
+        data: dict[str, Any] = answer.json()["data"]
+        return data
+
+    async def submit(kind: str, query: str = "") -> httpx.Response:
+        path = f"{API}/process-workflow{query}"
+        return await keyed.send(kind, "POST", path, json={"engines": [{"id": "echo"}]})
+
+    assert await limit(maxRunning=1, maxPending=2) == {
+        "tenant": "acme", "maxRunning": 1, "maxPending": 2, "running": 0, "pending": 0,
+    }  # fmt: skip
+    async with FakeEngine(keyed.redis_url):
+        running = await submit("both")
+        assert running.json()["data"]["process"]["status"] == "queuing"
+        tried = (await submit("both", "?dryRun=true")).json()["data"]
+        assert (tried["wouldBePlaced"], tried["lacking"]) == (False, [])
+        assert tried["quota"] == {"running": 1, "maxRunning": 1}
+        waiting = (await submit("both")).json()["data"]
+        assert waiting["process"]["status"] == "pending"
+        detail = await keyed.send("read", "GET", f"{API}/sessions/{waiting['sessionId']}")
+        assert detail.json()["data"]["pending"]["quota"] == {"running": 1, "maxRunning": 1}
+        assert (await submit("both")).status_code == 202
+        full = await submit("both")
+        assert (full.status_code, full.headers["retry-after"]) == (429, "2")
+        assert full.json()["data"]["errors"][0]["type"] == "queue-full"
+        assert "sessions of your tenant" in full.json()["message"]
+        assert (await submit("other's both")).json()["data"]["process"]["status"] == "queuing"
+    mine = await keyed.send("read", "GET", f"{API}/tenants/acme")
+    assert mine.json()["data"] | {"pending": 0} == await limit(maxRunning=1, maxPending=2) | {
+        "pending": 0
+    }
+    listed = (await keyed.send("operator's admin", "GET", f"{API}/tenants")).json()["data"]
+    assert [tenant["tenant"] for tenant in listed["tenants"]] == ["acme", "globex", OPERATOR]
+
+
+async def test_a_gateway_takes_so_many_pending_sessions(settings: RestfulSettings) -> None:
+    async with running(replace(settings, max_pending_engine=2, max_pending=3)) as gateway:
+
+        async def submit(engine: str) -> httpx.Response:
+            return await gateway.post("/process-workflow", {"engines": [{"id": engine}]})
+
+        codes = [(await submit(engine)).status_code for engine in ("a", "a", "a", "b", "b")]
+        assert codes == [202, 202, 429, 202, 429]
+        for engine, words in (("a", "3 sessions are pending"), ("b", "3 sessions are pending")):
+            answer = await submit(engine)
+            assert words in answer.json()["message"]
+            assert int(answer.headers["retry-after"]) >= 1
+        assert len((await gateway.get("/sessions")).json()["data"]["sessions"]) == 3

@@ -71,6 +71,7 @@ async def test_a_pending_session_says_what_it_waits_for(
                 "a session must end, or another instance start",
             }
         ],
+        "quota": None,
     }
 
 

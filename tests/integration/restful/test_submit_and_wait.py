@@ -259,6 +259,7 @@ async def test_a_dry_run_stores_nothing_and_says_what_is_missing(gateway: Gatewa
                 "satisfiedBy": "engine 'echo' was never seen: start an instance of it",
             }
         ],
+        "quota": None,
     }
     assert (await gateway.get("/sessions")).json()["data"]["sessions"] == []
 

@@ -14,9 +14,14 @@ while done < tonumber(ARGV[2]) and at < 1000 do
   else
     local before = place_first(S, t, engine)
     placed, done = placed + before, done + before
-    local lacking, for_elder = place(S, t)
+    local apart = over_quota(S)  -- asked now: those before it may be of its tenant
+    local lacking, for_elder
+    if not apart then lacking, for_elder = place(S, t) end
     if lacking and not for_elder and missed(S) then lacking, for_elder = place(S, t) end
-    if not lacking then placed, done = placed + 1, done + 1
+    if apart then
+      park_apart(S, engine)
+      done = done + 1
+    elseif not lacking then placed, done = placed + 1, done + 1
     else
       if not for_elder then claim_elder(S) end
       if lacking == engine then at = at + 1  -- it needs more of this engine than there is now

@@ -5,11 +5,11 @@
 --       10 gateway to poke at the end, or ""  11 start timeout  12 time limit or 0  13 ttl
 --       14 stop grace (all microseconds)  15 max attempts  16 labels (JSON)
 --       17 Idempotency-Key record or ""  18 hash of the body  19 its webhooks (lib/outbox.lua) or ""
---       20 tenant or ""
+--       20 tenant or ""  21 pending sessions at most  22 of one engine at most (0: no limit)
 --       then the webhooks themselves, then stored start data: channel, item, …
 -- answer: {"created"|"exists", session, status, sessions before it or -1, pending, queuing}
 --         (the three numbers are counted only for a session that waits)
---       | {"specs"} | {"conflict"}
+--       | {"specs"} | {"conflict"} | {"full", "all" | "tenant" | an engine, limit}
 local sid, t = ARGV[1], now()
 local key = K.session(sid)
 
@@ -30,8 +30,6 @@ end
 local had = redis.call('HGET', key, 'st')
 if had then return answer('exists', sid, had) end
 if ARGV[9] ~= '-1' and ARGV[9] ~= (redis.call('GET', K.specs()) or '0') then return {'specs'} end
-if ARGV[17] ~= '' then redis.call('SET', K.idempotency(ARGV[17]), sid .. ' ' .. ARGV[18], 'EX', 86400) end
-
 local order = num(-tonumber(ARGV[3]) * 68719476736 + redis.call('INCR', K.order()))
 local tenant = ARGV[20] ~= '' and ARGV[20]
 local S = {id = sid, key = key, tenant = tenant, st = 'pending', at = 1, text = ARGV[5], slots = 0, dirty = {}, history = {'k', 'session', 'st', 'pending'},
@@ -42,6 +40,32 @@ S.dirty = {'at', 1, 'kind', ARGV[2], 'rank', ARGV[3], 'plan', ARGV[4], 'nodes', 
   'fed', ARGV[6], 'input', ARGV[7], 'stored', ARGV[8], 'wait', ARGV[10], 'start', ARGV[11], 'limit', ARGV[12],
   'ttl', ARGV[13], 'grace', ARGV[14], 'max', ARGV[15], 'labels', ARGV[16], 'order', order, 'created', num(t)}
 
+-- full(): who has as many pending sessions as there may be; only a session that must wait is asked
+local function full()
+  local function over(index, most)
+    most = tonumber(most or '0')
+    return most > 0 and redis.call('ZCARD', index) >= most and num(most)
+  end
+  local most = over(K.status('pending'), ARGV[21])
+  if most then return {'full', 'all', most} end
+  most = tenant and over(K.tenant_status(tenant, 'pending'), redis.call('HGET', K.tenant(tenant), 'max_pending'))
+  if most then return {'full', 'tenant', most} end
+  for _, n in ipairs(nodes(S)) do
+    most = over(K.pending_list(n.engine), ARGV[22])
+    if most then return {'full', n.engine, most} end
+  end
+end
+
+-- placed before anything is stored: what is turned away leaves nothing
+S.apart = over_quota(S)
+local lacking = S.apart and nodes(S)[1].engine or behind(S) or place(S, t)
+if lacking then
+  local refusal = full()
+  if refusal then return refusal end
+  park(S, lacking)
+  for _, n in ipairs(nodes(S)) do put(S, n.name .. ':st', 'pending') end
+end
+if ARGV[17] ~= '' then redis.call('SET', K.idempotency(ARGV[17]), sid .. ' ' .. ARGV[18], 'EX', 86400) end
 if tenant then
   put(S, 'tenant', tenant)
   redis.call('ZADD', K.tenant_sessions(tenant), num(t), sid)
@@ -49,7 +73,7 @@ end
 for _, n in ipairs(nodes(S)) do
   redis.call('SADD', K.demand(n.engine), demand_member(S, n.name))
 end
-local kept_items, text, rest = {}, {}, 21
+local kept_items, text, rest = {}, {}, 23
 if ARGV[19] ~= '' then
   S.hooks = ARGV[19]
   put(S, 'hooks', S.hooks)
@@ -60,11 +84,6 @@ for channel, count in pairs(kept_items) do text[#text + 1] = channel .. '=' .. c
 if #text > 0 then put(S, 'kept', table.concat(text, ',')) end
 redis.call('ZADD', K.sessions(), num(t), sid)
 if ARGV[12] ~= '0' then redis.call('ZADD', K.timers(), num(t + ARGV[12]), 'limit ' .. sid) end
-local lacking = behind(S) or place(S, t)
-if lacking then
-  for _, n in ipairs(nodes(S)) do put(S, n.name .. ':st', 'pending') end
-  park(S, lacking)
-end
 save(S)
 if not lacking then return {'created', sid, S.st, -1, 0, 0} end
 return answer('created', sid, S.st)

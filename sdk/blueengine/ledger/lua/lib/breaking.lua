@@ -53,6 +53,7 @@ local function requeue(S, t, why)
   end
   S.dirty = dirty
   drop_results(S)
+  if over_quota(S) then return park_apart(S, nodes(S)[1].engine) end
   local lacking = behind(S) or place(S, t)
   if lacking then park(S, lacking) end
 end

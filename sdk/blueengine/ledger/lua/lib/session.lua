@@ -5,7 +5,7 @@
 -- S.st, S.at, … are the fields every script needs; any other field goes through get and put.
 -- S.long marks a step that may happen any number of times: the history is then kept from growing.
 -- ARROWS and SUB_ARROWS are the status tables as text: " from/event=to from/event=to … ".
--- include: outbox
+-- include: outbox quota
 
 -- load(session, field, …): nil when there is none. The further fields are fetched with it.
 local function load(sid, ...)
@@ -122,26 +122,31 @@ local function score(S, st)
   return get(S, 'created')
 end
 
--- wake(engine): have management match it, if there are both free slots and somebody who waits.
--- Without any management wake-ups pile up to a bound; its sweep finds what was dropped.
-local function wake(engine)
-  if redis.call('ZCARD', K.waiting(engine)) > 0 then
-    local best = redis.call('ZREVRANGE', K.free(engine), 0, 0, 'WITHSCORES')
-    if best[2] and tonumber(best[2]) > 0 then redis.call('XADD', K.wake(), 'MAXLEN', '~', '10000', '*', 'e', engine) end
-  end
-end
-
 -- save_queue(S): put the session into the queue it is parked in, take it out of the one it was in
 local function save_queue(S)
   local was_in = get(S, 'parked') or ''
   local now_in = S.st ~= 'pending' and '' or S.parked or was_in
-  if now_in == was_in then return end
-  if was_in ~= '' then redis.call('ZREM', K.waiting(was_in), S.id) end
+  local was_apart = S.tenant and was_in ~= '' and get(S, 'apart') == '1'
+  local apart = was_apart
+  if S.parked or now_in == '' then apart = S.apart and now_in ~= '' end
+  if now_in == was_in and not apart == not was_apart then return end
+  if was_apart then
+    redis.call('ZREM', K.apart(S.tenant, was_in), S.id)
+    put(S, 'apart', '')
+  elseif was_in ~= '' then
+    redis.call('ZREM', K.waiting(was_in), S.id)
+    if S.tenant and not apart then recall(S.tenant, was_in) end
+  end
   put(S, 'parked', now_in)
-  if now_in ~= '' then
+  if apart then
+    redis.call('ZADD', K.apart(S.tenant, now_in), get(S, 'order'), S.id)
+    redis.call('SADD', K.apart_engines(S.tenant), now_in)
+    put(S, 'apart', '1')
+  elseif now_in ~= '' then
     redis.call('ZADD', K.waiting(now_in), get(S, 'order'), S.id)
     wake(now_in)  -- what made it park may be over by the end of this script
-  elseif redis.call('GET', K.elder()) == S.id then
+  end
+  if (apart or now_in == '') and redis.call('GET', K.elder()) == S.id then
     -- what was kept free for it is there for all again
     redis.call('DEL', K.elder())
     for _, n in ipairs(nodes(S)) do wake(n.engine) end
@@ -164,6 +169,7 @@ local function save(S)
     put(S, 'st', S.st)
   end
   if S.st == 'pending' or S.was == 'pending' then save_queue(S) end
+  if S.tenant and S.was and S.was ~= 'pending' and (S.st == 'pending' or terminal(S)) then recall_all(S.tenant) end
   if #S.dirty > 0 then in_pieces('HSET', S.key, S.dirty) end
   if #S.history > 0 then
     if S.long then redis.call('XADD', K.events(S.id), 'MAXLEN', '~', '10000', '*', 'a', S.at, unpack(S.history))
@@ -173,5 +179,5 @@ local function save(S)
   end
   if S.hooks then fire(S, nodes(S), terminal(S)) end
   if S.st ~= S.was and terminal(S) then poke(S, get(S, 'wait')) end
-  S.was, S.parked, S.start_due, S.dirty, S.history = S.st, nil, nil, {}, {}
+  S.was, S.parked, S.apart, S.start_due, S.dirty, S.history = S.st, nil, nil, nil, {}, {}
 end

@@ -45,7 +45,7 @@ local function kept(S)
   local elder = redis.call('GET', K.elder())
   if not elder or elder == S.id then return end
   local E = load(elder)
-  if not E or number(E, 'order') > number(S, 'order') then return end
+  if not E or number(E, 'order') > number(S, 'order') or over_quota(E) then return end
   local wanted = needs(E)
   for _, n in ipairs(nodes(S)) do
     if wanted[n.engine] then
@@ -100,6 +100,12 @@ end
 local function park(S, engine)
   S.parked = engine
   for _, n in ipairs(nodes(S)) do redis.call('PUBLISH', K.scale(), n.engine) end
+end
+
+-- park_apart(S, engine): wait until its tenant has fewer sessions running, then in that engine's queue
+local function park_apart(S, engine)
+  S.apart = true
+  park(S, engine)
 end
 
 -- place(S, t): take a slot of every engine and send Start, or take none.
@@ -172,7 +178,7 @@ local function place_first(S, t, engine)
       for _, sid in ipairs(before) do
         local other = load(sid)
         placed = placed + place_first(other, t, n.engine)
-        if not place(other, t) then
+        if not over_quota(other) and not place(other, t) then
           save(other)
           placed = placed + 1
         end
