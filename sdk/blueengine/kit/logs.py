@@ -26,6 +26,9 @@ _SECRET: Final = re.compile(
 )
 _URL_LOGIN: Final = re.compile(r"(?<=://)[^/\s@]+@")
 _MASK: Final = "***"
+_SHORTEST: Final = 4
+"""Shorter secrets are words that logs are full of."""
+_hidden: Final[set[str]] = set()
 
 
 @contextmanager
@@ -112,7 +115,15 @@ class TextLines(logging.Formatter):
         return line
 
 
+def hide(secret: str) -> None:
+    """Show ``***`` in place of this text in all that is logged from now on."""
+    if len(secret) >= _SHORTEST:
+        _hidden.add(secret)
+
+
 def _clean(text: str) -> str:
+    for secret in _hidden:
+        text = text.replace(secret, _MASK)
     return _URL_LOGIN.sub(f"{_MASK}@", text) if "@" in text else text
 
 

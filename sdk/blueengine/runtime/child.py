@@ -8,7 +8,6 @@ import ctypes
 import inspect
 import logging
 import os
-import pickle  # noqa: TID251 - objects between steps of one engine, never over a channel
 import runpy
 import signal
 import socket
@@ -24,17 +23,14 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from blueengine.datatypes import base
 from blueengine.errors import BlueEngineError, DataTypeError, Fail, Refuse
 from blueengine.kit import logs
 from blueengine.runtime import frames
 from blueengine.runtime.context import Context, Flags
 from blueengine.runtime.declare import WORKER_VARIABLE, BlueEngine, Step
+from blueengine.runtime.values import Values
 from blueengine.settings.system import SystemSettings
-from blueengine.transport.blobs import INLINE_LIMIT
-from blueengine.wire import codec
-from blueengine.wire.envelope import Meta
-from blueengine.wire.spec import FORWARD, STATUS
+from blueengine.wire.spec import STATUS
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -67,7 +63,6 @@ class _Call:
 class _Session:
     begin: frames.Begin
     context: Context
-    files: int = 0
     call: _Call | None = None
     waiting: deque[frames.Work] = field(default_factory=deque)
     """Calls that came while the session was held."""
@@ -98,16 +93,12 @@ class Worker:
         self._loop: AbstractEventLoop | None = None
         self.make_loop: Callable[[], AbstractEventLoop] | None = None
         """Makes the loop of async functions; None: asyncio's own."""
-        self._input_types: dict[str, base.DataType] = {}
-        self._output_types: dict[str, base.DataType] = {}
 
     def run(self) -> int:
         """Work until told to quit; the process's exit code."""
         try:
             try:
-                settings = self._engine.settings
-                self._input_types = {n: base.get(kind) for n, kind in settings.inputs.items()}
-                self._output_types = {n: base.get(kind) for n, kind in settings.outputs.items()}
+                self._values = Values(self._engine.settings)
                 self._init_data = self._call(self._step.init_func, Context())
             except Exception as exc:  # noqa: BLE001 - whatever the author's code raises is reported
                 self._send(frames.Inited(*_explain(exc)))
@@ -145,7 +136,10 @@ class Worker:
     def _next(self) -> frames.ToWorker:
         while not self._received:
             self._flush()
-            data = self._sock.recv(RECEIVE)
+            try:
+                data = self._sock.recv(RECEIVE)
+            except OSError:  # closed here: this is a fork of the worker that came back
+                raise _ParentGoneError from None
             self._flushed_at = time.monotonic()  # what comes of this may share a write
             if not data:
                 raise _ParentGoneError
@@ -208,6 +202,7 @@ class Worker:
             labels=begin.labels,
             folder=Path(begin.folder),
             is_cancelled=lambda: self._flags.is_raised(no),
+            have_inputs_ended=lambda: self._flags.has_ended(no),
             say=say,
             logger=logging.LoggerAdapter(
                 logging.getLogger("blueengine.engine"),
@@ -265,7 +260,7 @@ class Worker:
                 return
             if session.call is None:
                 work = session.waiting.popleft()
-                results = self._results(session, work.items)
+                results = self._results(session, work)
                 session.call = _Call(results, time.time_ns() // 1000)
             self._run(session, session.call)
 
@@ -306,19 +301,6 @@ class Worker:
             session.waiting.popleft()
             self._send(frames.Done(no, time.time_ns() // 1000, 0, "", "", ""))
 
-    def _decode(self, session: _Session, item: frames.Item) -> Any:
-        if item.port == FORWARD:
-            raw = Path(item.file).read_bytes() if item.file else item.payload
-            return pickle.loads(raw)  # noqa: S301 - written by a step of this same engine
-        return self._input_types[item.port].decode(
-            base.Incoming(
-                item.payload,
-                codec.decode(Meta, item.meta) if item.meta else base.NO_META,
-                Path(item.file) if item.file else None,
-                lambda: Path(session.context.client_id),
-            )
-        )
-
     def _emit(self, session: _Session, message: Any) -> None:
         if message is None:
             return
@@ -329,7 +311,7 @@ class Worker:
             )
         for port, value in message.items():
             if port in self._step.output_channels and port != STATUS:
-                self._emit_value(session, port, value)
+                self._send(self._values.encode(session.begin, port, value))
             elif port != STATUS:
                 raise DataTypeError(
                     f"step {self._step.name!r} wrote to {port!r}, which is not among its"
@@ -341,42 +323,9 @@ class Worker:
     def _emit_status(self, session: _Session, value: Any) -> None:
         if not isinstance(value, dict) or not isinstance(value.get("type"), str):
             raise DataTypeError('a Status message is {"type": "…", …}')
-        body = self._output_types[STATUS].encode(value, stored=False).payload
+        body = self._values.encode(session.begin, STATUS, value).payload
         self._send(frames.Say(session.begin.no, value["type"], body))
         session.over = session.over or value["type"] in _LAST
-
-    def _emit_value(self, session: _Session, port: str, value: Any) -> None:
-        begin = session.begin
-        if port == FORWARD:
-            encoded = base.Encoded(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
-        else:
-            try:
-                encoded = self._output_types[port].encode(value, stored=port in begin.stored)
-            except DataTypeError as exc:
-                raise DataTypeError(f"channel {port!r}: {exc}") from exc
-        payload, file, size = encoded.payload, "", len(encoded.payload)
-        if encoded.file is not None:
-            size = encoded.file.stat().st_size
-            if size <= INLINE_LIMIT or not begin.outbox:
-                payload = encoded.file.read_bytes()
-        if begin.outbox and size > INLINE_LIMIT:
-            file = self._write_out(session, encoded)
-            payload = b""
-        meta = codec.encode(encoded.meta) if encoded.meta else b""
-        self._send(frames.Out(begin.no, port, payload, meta, file, size))
-
-    def _write_out(self, session: _Session, encoded: base.Encoded) -> str:
-        import shutil
-
-        folder = Path(session.begin.outbox)
-        folder.mkdir(parents=True, exist_ok=True)
-        session.files += 1
-        path = folder / f"{os.getpid()}-{session.files}"
-        if encoded.file is not None:
-            shutil.copyfile(encoded.file, path)
-        else:
-            path.write_bytes(encoded.payload)
-        return str(path)
 
     # -- the author's functions -------------------------------------------------------------------
 
@@ -386,12 +335,19 @@ class Worker:
         result = function(*args)
         return self._await(result) if inspect.isawaitable(result) else result
 
-    def _results(
-        self, session: _Session, items: tuple[frames.Item, ...]
-    ) -> Generator[Any, None, None]:
-        """Call process_func; yield what it returns or yields, whatever kind of function it is."""
-        inputs = {item.port: self._decode(session, item) for item in items}
-        result = self._step.process_func(session.context, inputs)
+    def _results(self, session: _Session, work: frames.Work) -> Generator[Any, None, None]:
+        """Make a call; yield what it returns or yields, whatever kind of function it is."""
+        context = session.context
+        inputs = {
+            item.port: self._values.decode(item, lambda: Path(context.client_id))
+            for item in work.items
+        }
+        if not work.last:
+            result = self._step.process_func(context, inputs)
+        elif self._step.end_func is not None:
+            result = self._step.end_func(context)
+        else:
+            return
         if inspect.isawaitable(result):
             result = self._await(result)
         if inspect.isgenerator(result):
@@ -454,6 +410,8 @@ def work(engine: BlueEngine) -> int:
     for fd in (sock_fd, flags_fd):
         os.set_inheritable(int(fd), False)  # programs the author starts have no business with them
     sock = socket.socket(fileno=int(sock_fd))
+    # a fork in the author's code has no business with it either, should it ever come back here
+    os.register_at_fork(after_in_child=sock.close)
     return Worker(engine, step, sock, Flags(int(flags_fd))).run()
 
 

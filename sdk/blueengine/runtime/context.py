@@ -7,8 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from blueengine.settings import secrets
+
 FLAGS = 4096
 """Sessions one parent can flag at the same time."""
+_CANCELLED = 1
+_ENDED = 2
 
 
 class Context:
@@ -32,6 +36,7 @@ class Context:
         labels: dict[str, str] | None = None,
         folder: Path | None = None,
         is_cancelled: Callable[[], bool] = lambda: False,
+        have_inputs_ended: Callable[[], bool] = lambda: False,
         say: Callable[[str, dict[str, Any]], None] | None = None,
         logger: logging.Logger | logging.LoggerAdapter[logging.Logger] | None = None,
     ) -> None:
@@ -44,6 +49,7 @@ class Context:
         self.logger = logger or logging.getLogger("blueengine.engine")
         self._folder = folder
         self._is_cancelled = is_cancelled
+        self._have_inputs_ended = have_inputs_ended
         self._say = say or (lambda _kind, _fields: None)
 
     @property
@@ -59,6 +65,22 @@ class Context:
         """Whether the session is being stopped; long work should look now and then, and return."""
         return self._is_cancelled()
 
+    @property
+    def inputs_ended(self) -> bool:
+        """Whether all inputs of the engine have ended: what has not been seen yet is on its way."""
+        return self._have_inputs_ended()
+
+    def secret(self, name: str) -> str:
+        """Return a secret, and keep it out of the logs of this process.
+
+        It is the environment variable ``name``, or the content of the file ``name`` in the folder
+        that ``SECRETS_DIR`` names (``/run/secrets`` when it names none).
+
+        Raises:
+            SettingsError: It is nowhere.
+        """
+        return secrets.find(name, os.environ)
+
     def progress(self, done: float, total: float = 0, message: str = "") -> None:
         """Tell how far this session is; shown live to whoever watches."""
         self._say("progress", {"done": done, "total": total, "message": message})
@@ -71,7 +93,7 @@ class Context:
 class Flags:
     """Bytes shared by parent and workers: what code at work must know without asking.
 
-    One byte per session says that it is cancelled; one per session and step says that the step is
+    One byte per session says that it is cancelled, or that its inputs have ended; one per session and step says that the step is
     held: its readers have no room, so it should write nothing more for now.
     """
 
@@ -89,7 +111,15 @@ class Flags:
 
     def raise_(self, no: int) -> None:
         """Mark a session as cancelled."""
-        self._bytes[no % FLAGS] = 1
+        self._bytes[no % FLAGS] |= _CANCELLED
+
+    def end_inputs(self, no: int) -> None:
+        """Say that nothing more comes for a session."""
+        self._bytes[no % FLAGS] |= _ENDED
+
+    def has_ended(self, no: int) -> bool:
+        """Whether nothing more comes for a session."""
+        return bool(self._bytes[no % FLAGS] & _ENDED)
 
     def clear(self, no: int) -> None:
         """Make a session's bytes ready for use."""
@@ -99,7 +129,7 @@ class Flags:
 
     def is_raised(self, no: int) -> bool:
         """Whether a session is cancelled."""
-        return self._bytes[no % FLAGS] != 0
+        return bool(self._bytes[no % FLAGS] & _CANCELLED)
 
     def hold(self, no: int, step: int, held: bool) -> None:
         """Say whether a step should write nothing for now."""

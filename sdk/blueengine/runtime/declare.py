@@ -5,7 +5,6 @@ worker process, into a worker).
 """
 
 import copy
-import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
 from blueengine.errors import BlueEngineError, DeclarationError
+from blueengine.runtime import signatures
 from blueengine.settings.engine import EngineSettings
 from blueengine.wire.spec import CONTROL, FORWARD, STATUS
 
@@ -32,6 +32,7 @@ class Step:
     process_func: Function
     init_func: Function | None = None
     start_func: Function | None = None
+    end_func: Function | None = None
     stop_func: Function | None = None
     terminate_func: Function | None = None
     input_channels: tuple[str, ...] = ()
@@ -104,6 +105,7 @@ class BlueEngine:
         *,
         required_channels: Iterable[str] = (),
         keep_channels: Iterable[str] = (),
+        end_func: Function | None = None,
     ) -> None:
         """Add a step, which runs in worker processes of its own.
 
@@ -125,6 +127,9 @@ class BlueEngine:
             output_channels: Names of engine.yml's outputs, or ``forward`` (to the next step).
             required_channels: Call process_func once all of these have a message.
             keep_channels: Repeat the last message of these in later calls.
+            end_func: ``(context)``, once all inputs have ended and every call of the session is
+                done; may write like process_func, a sum for example. Not called when the session
+                ends in any other way.
 
         Raises:
             DeclarationError: A name is unknown or taken, or process_func is missing.
@@ -135,6 +140,7 @@ class BlueEngine:
                 process_func=_given(name, process_func),
                 init_func=init_func,
                 start_func=start_func,
+                end_func=end_func,
                 stop_func=stop_func,
                 terminate_func=terminate_func,
                 input_channels=_names(input_channels),
@@ -215,34 +221,25 @@ class BlueEngine:
                     )
         if FORWARD in step.input_channels and not self._steps:
             raise DeclarationError(f"step {step.name!r} is the first: nothing is forwarded to it")
-        _check_signature(step.name, "process_func", step.process_func, "context", "input")
+        signatures.check(step.name, "process_func", step.process_func, "context", "input")
+        types = {**self.settings.inputs, FORWARD: FORWARD}
+        reads = {channel: types[channel] for channel in step.input_channels}
+        signatures.check_inputs(step.name, step.process_func, reads)
         for what, function in (
             ("init_func", step.init_func),
             ("start_func", step.start_func),
+            ("end_func", step.end_func),
             ("stop_func", step.stop_func),
             ("terminate_func", step.terminate_func),
         ):
             if function is not None:
-                _check_signature(step.name, what, function, "context")
+                signatures.check(step.name, what, function, "context")
 
 
 def _given(step: str, function: Function | None) -> Function:
     if function is None:
         raise DeclarationError(f"step {step!r} has no process_func; pass process_func=…")
     return function
-
-
-def _check_signature(step: str, what: str, function: Function, *arguments: str) -> None:
-    if not callable(function):
-        raise DeclarationError(f"step {step!r}: {what} is {function!r}; pass a function")
-    try:
-        inspect.signature(function).bind(*arguments)
-    except TypeError:
-        raise DeclarationError(
-            f"step {step!r}: {what} must take ({', '.join(arguments)})"
-        ) from None
-    except ValueError:
-        return  # written in C, and does not tell
 
 
 def _names(names: Iterable[str]) -> tuple[str, ...]:

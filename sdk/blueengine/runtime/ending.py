@@ -4,15 +4,20 @@ import asyncio
 import logging
 import os
 import shutil
+from collections.abc import Callable
 
 from blueengine.runtime import frames
 from blueengine.runtime.instance import Instance
-from blueengine.runtime.part import Part, State
+from blueengine.runtime.part import Call, Part, State, StepRun
 from blueengine.runtime.sending import Sender
 from blueengine.transport.blobs import node_prefix, session_prefix
 from blueengine.wire.report import Fault, Outcome
 
 log = logging.getLogger(__name__)
+
+
+def _nobody(_part: Part, _run: StepRun) -> None:
+    raise RuntimeError("nobody feeds the workers")
 
 
 class Endings:
@@ -22,10 +27,15 @@ class Endings:
         """End parts of ``instance``, whose readers are told through ``sender``."""
         self._instance = instance
         self._sender = sender
+        self.on_call: Callable[[Part, StepRun], None] = _nobody
+        """Makes a call that waits; set by whoever feeds the workers."""
 
     def look_for_end(self, part: Part) -> None:
         """End a part that has nothing more to do."""
-        if part.open_sources or part.state is not State.RUNNING or part.blocked:
+        if part.open_sources or part.state is not State.RUNNING:
+            return
+        self._instance.flags.end_inputs(part.no)
+        if part.blocked:
             return
         for run, step in zip(part.steps, self._instance.steps, strict=True):
             if not run.idle:
@@ -38,6 +48,11 @@ class Endings:
                     f"the inputs of step {step.name!r} ended, but some messages found no partner on"
                     f" the other required channels: {counted}",
                 )
+                return
+            if step.end_func is not None and not run.at_end:
+                run.at_end = True  # once; what it forwards is still for the steps behind it
+                run.queue.append(Call([], 0, last=True))
+                self.on_call(part, run)
                 return
         self.end(part, Outcome.FINISHED, None)
 

@@ -53,6 +53,7 @@ class Flow:
         self._instance = instance
         self._sender = sender
         self._endings = endings
+        endings.on_call = self.feed
         self.taps = Taps(instance)
         self._takers: dict[str, list[int]] = {}
         """Input port -> places of the steps that read it."""
@@ -146,7 +147,7 @@ class Flow:
             run.queued_bytes -= call.size
             run.in_flight.append(call)
             items = tuple([message.item for message in call.messages])
-            worker.ask(part.no, frames.Work(part.no, items), call.size)
+            worker.ask(part.no, frames.Work(part.no, items, call.last), call.size)
         if running and run.queue and not run.hungry:
             run.hungry = True
             worker.hungry.append((part, run))

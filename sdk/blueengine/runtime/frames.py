@@ -42,6 +42,8 @@ class Work(msgspec.Struct, array_like=True, frozen=True, tag="work"):
 
     no: int
     items: tuple[Item, ...]
+    last: bool = False
+    """Call end_func instead: every input of the step has ended and is done with."""
 
 
 class Resume(msgspec.Struct, array_like=True, frozen=True, tag="resume"):

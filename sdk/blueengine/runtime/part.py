@@ -88,6 +88,8 @@ class Call:
 
     messages: list[Message]
     size: int
+    last: bool = False
+    """Of end_func."""
 
 
 @dataclass
@@ -104,6 +106,8 @@ class StepRun:
     """Waits in its worker's line for room."""
     held: bool = False
     """Whoever takes what it writes has no room: it should write nothing for now."""
+    at_end: bool = False
+    """end_func was called, or is about to be."""
     kept: dict[str, Message] = field(default_factory=dict)
     """The last message of each channel whose last message is repeated."""
 

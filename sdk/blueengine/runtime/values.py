@@ -1,0 +1,88 @@
+"""Values of the author's functions as they go between worker and parent.
+
+A payload too large for a frame goes to the session's outbox in the blob store, as a file.
+"""
+
+import os
+import pickle  # noqa: TID251 - objects between steps of one engine, never over a channel
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from blueengine.datatypes import base
+from blueengine.errors import DataTypeError
+from blueengine.runtime import frames
+from blueengine.settings.engine import EngineSettings
+from blueengine.transport.blobs import INLINE_LIMIT
+from blueengine.wire import codec
+from blueengine.wire.envelope import Meta
+from blueengine.wire.spec import FORWARD
+
+
+class Values:
+    """Encodes and decodes for one worker."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        """Know the types of the engine's channels.
+
+        Raises:
+            DataTypeError: A type is known to nobody, or does not take its options.
+        """
+        self._inputs = {port: base.get(kind) for port, kind in settings.inputs.items()}
+        self._outputs = {
+            port: base.get(kind, settings.output_options.get(port))
+            for port, kind in settings.outputs.items()
+        }
+        self._files = 0
+
+    def decode(self, item: frames.Item, scratch: Callable[[], Path]) -> Any:
+        """Return the value of an input; ``scratch`` makes the session's temp folder."""
+        file = Path(item.file) if item.file else None
+        if item.port == FORWARD:
+            raw = file.read_bytes() if file else item.payload
+            return pickle.loads(raw)  # noqa: S301 - written by a step of this same engine
+        meta = codec.decode(Meta, item.meta) if item.meta else base.NO_META
+        return self._inputs[item.port].decode(base.Incoming(item.payload, meta, file, scratch))
+
+    def encode(self, begin: frames.Begin, port: str, value: Any) -> frames.Out:
+        """Return what is written to an output.
+
+        Raises:
+            DataTypeError: The value does not fit.
+        """
+        encoded = self._encode(port, value, stored=port in begin.stored)
+        payload, file, size = encoded.payload, "", len(encoded.payload)
+        if encoded.file is not None:
+            size = encoded.file.stat().st_size
+            if size <= INLINE_LIMIT or not begin.outbox:
+                payload = encoded.file.read_bytes()
+        if begin.outbox and size > INLINE_LIMIT:
+            file, payload = self._write_out(begin, encoded), b""
+        meta = codec.encode(encoded.meta) if encoded.meta else b""
+        return frames.Out(begin.no, port, payload, meta, file, size)
+
+    def _encode(self, port: str, value: Any, *, stored: bool) -> base.Encoded:
+        if port == FORWARD:
+            try:
+                return base.Encoded(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
+            except (pickle.PicklingError, TypeError, AttributeError) as exc:
+                raise DataTypeError(
+                    f"{FORWARD!r} cannot carry this {type(value).__name__}: {exc}; the next step is"
+                    " another process, so forward plain data, not open files, locks or lambdas"
+                ) from exc
+        try:
+            return self._outputs[port].encode(value, stored=stored)
+        except DataTypeError as exc:
+            raise DataTypeError(f"channel {port!r}: {exc}") from exc
+
+    def _write_out(self, begin: frames.Begin, encoded: base.Encoded) -> str:
+        folder = Path(begin.outbox)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._files += 1
+        path = folder / f"{os.getpid()}-{id(self)}-{self._files}"
+        if encoded.file is not None:
+            shutil.copyfile(encoded.file, path)
+        else:
+            path.write_bytes(encoded.payload)
+        return str(path)
