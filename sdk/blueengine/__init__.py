@@ -7,7 +7,7 @@ program which needs none of them (a command, a client) does not pay for them.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from blueengine.errors import BlueEngineError, DataTypeError, Fail, Refuse
+from blueengine.errors import BlueEngineError, DataTypeError, Fail, Refuse, RetryLater
 
 if TYPE_CHECKING:
     from blueengine.datatypes.base import register_type
@@ -29,6 +29,7 @@ __all__ = [
     "Frame",
     "Image",
     "Refuse",
+    "RetryLater",
     "Video",
     "VideoWriter",
     "register_type",

@@ -110,3 +110,26 @@ class Refuse(BlueEngineError):  # noqa: N818 - a word the author says, not an ac
     """Raised in ``start_func``: this instance cannot take this session, another one may."""
 
     code = "refused"
+
+
+class RetryLater(BlueEngineError):  # noqa: N818 - a word the author says, not an accident
+    """Make this call again after a while: something it needs is away for now.
+
+    Raise it in ``process_func`` before anything was written, for what was written stays written, or
+    in ``start_func``. Other sessions go on meanwhile; the messages of this one wait, in order.
+    """
+
+    code = "retries-exhausted"
+    retriable = True
+
+    def __init__(self, message: str = "", *, after: float = 1.0, attempts: int = 5) -> None:
+        """Say why.
+
+        Args:
+            message: What the session fails with after the last attempt.
+            after: Seconds to wait.
+            attempts: Calls at most, the first one included.
+        """
+        super().__init__(message or "what the engine needs is away")
+        self.after = after
+        self.attempts = attempts

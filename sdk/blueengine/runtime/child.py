@@ -12,9 +12,7 @@ import runpy
 import signal
 import socket
 import sys
-import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -23,11 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from blueengine.errors import BlueEngineError, DataTypeError, Fail, Refuse
+from blueengine.errors import BlueEngineError, DataTypeError, Refuse, RetryLater
 from blueengine.kit import logs
 from blueengine.runtime import frames
+from blueengine.runtime.batches import Batch
 from blueengine.runtime.context import Context, Flags
 from blueengine.runtime.declare import WORKER_VARIABLE, BlueEngine, Step
+from blueengine.runtime.explain import explain
+from blueengine.runtime.line import Line, ParentGoneError
 from blueengine.runtime.values import Values
 from blueengine.settings.system import SystemSettings
 from blueengine.wire.spec import STATUS
@@ -35,28 +36,20 @@ from blueengine.wire.spec import STATUS
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-FLUSH_AFTER = 0.0005
-"""Seconds that outputs may wait for more of them to share one write."""
-FLUSH_AT_LAST = 0.01
-"""Seconds after which they are written although the author's code has not come back."""
-RECEIVE = 1 << 18
-
 _LAST = {"finish", "error"}
 """Status messages that end the engine's part."""
 _SAID = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-
-
-class _ParentGoneError(Exception):
-    """The parent closed its end."""
 
 
 @dataclass
 class _Call:
     """A call of process_func at work, or put aside half-way."""
 
+    work: frames.Work
     results: Generator[Any, None, None]
     started: int
     busy: float = 0.0
+    tries: int = 1
 
 
 @dataclass
@@ -65,7 +58,11 @@ class _Session:
     context: Context
     call: _Call | None = None
     waiting: deque[frames.Work] = field(default_factory=deque)
-    """Calls that came while the session was held."""
+    """Calls that came while the session was held, or another call was at work."""
+    resting: _Call | None = None
+    """A call that is to be made again after a while."""
+    starting: bool = False
+    """start_func is to be called again after a while."""
     over: bool = False
     """The author's code said ``finish`` or ``error``: no call is made any more."""
 
@@ -78,17 +75,11 @@ class Worker:
         self._engine = engine
         self._step = step
         self._index = engine.steps.index(step)
-        self._sock = sock
         self._flags = flags
-        self._splitter = frames.Splitter()
-        self._received: list[bytes] = []
-        self._out: list[bytes] = []
-        self._flushed_at = time.monotonic()
-        self._writing = threading.Lock()
-        self._late = threading.Event()
-        self._flusher: threading.Thread | None = None
-        self._ended = False
+        self.line = Line(sock)
         self._sessions: dict[int, _Session] = {}
+        self._batched = step.batch_size > 1
+        self._batch: Batch[tuple[_Session, frames.Work]] = Batch(step.batch_size)
         self._init_data: Any = None
         self._loop: AbstractEventLoop | None = None
         self.make_loop: Callable[[], AbstractEventLoop] | None = None
@@ -101,12 +92,12 @@ class Worker:
                 self._values = Values(self._engine.settings)
                 self._init_data = self._call(self._step.init_func, Context())
             except Exception as exc:  # noqa: BLE001 - whatever the author's code raises is reported
-                self._send(frames.Inited(*_explain(exc)))
-                self._flush()
+                self.line.send(frames.Inited(*explain(exc)))
+                self.line.flush()
                 return 1
-            self._send(frames.Inited("", ""))
+            self.line.send(frames.Inited("", ""))
             while True:
-                frame = self._next()
+                frame = self.line.next()
                 match frame:
                     case frames.Work():
                         self._process(frame)
@@ -118,70 +109,17 @@ class Worker:
                         self._leave(frame.no)
                     case frames.Quit():
                         self._call(self._step.terminate_func, Context(init_data=self._init_data))
-                        self._flush()
+                        self.line.flush()
                         return 0
-        except _ParentGoneError:
+        except ParentGoneError:
             return 0
         finally:
-            self._ended = True
-            self._late.set()
+            self.line.end()
 
     def close(self) -> None:
         """Close the loop of async functions, for a worker that is not a process of its own."""
         if self._loop is not None:
             self._loop.close()
-
-    # -- the socket -------------------------------------------------------------------------------
-
-    def _next(self) -> frames.ToWorker:
-        while not self._received:
-            self._flush()
-            try:
-                data = self._sock.recv(RECEIVE)
-            except OSError:  # closed here: this is a fork of the worker that came back
-                raise _ParentGoneError from None
-            self._flushed_at = time.monotonic()  # what comes of this may share a write
-            if not data:
-                raise _ParentGoneError
-            self._received = [*self._splitter.feed(data)]
-            self._received.reverse()
-        return frames.to_worker(self._received.pop())
-
-    def _send(self, frame: frames.FromWorker) -> None:
-        packed = frames.pack(frame)
-        with self._writing:
-            self._out.append(packed)
-        if time.monotonic() - self._flushed_at > FLUSH_AFTER or len(self._out) >= 64:
-            self._flush()
-        elif not self._late.is_set():
-            self._late.set()
-            if self._flusher is None:
-                self._flusher = threading.Thread(target=self._flush_late, daemon=True)
-                self._flusher.start()
-
-    def _flush(self) -> None:
-        with self._writing:
-            if self._out:
-                try:
-                    self._sock.sendall(b"".join(self._out))
-                except OSError:
-                    raise _ParentGoneError from None
-                self._out.clear()
-            self._flushed_at = time.monotonic()
-
-    def _flush_late(self) -> None:
-        """Write what waits while the author's code is at work for long, in a thread of its own."""
-        while True:
-            self._late.wait()
-            if self._ended:
-                return
-            time.sleep(FLUSH_AT_LAST)
-            self._late.clear()
-            try:
-                if self._out:
-                    self._flush()
-            except _ParentGoneError:  # the loop finds out by itself
-                return
 
     # -- sessions ---------------------------------------------------------------------------------
 
@@ -190,8 +128,8 @@ class Worker:
 
         def say(kind: str, fields: dict[str, Any]) -> None:
             body = orjson.dumps({"type": kind, **fields}, default=str, option=_SAID)
-            self._send(frames.Say(no, kind, body))
-            self._flush()
+            self.line.send(frames.Say(no, kind, body))
+            self.line.flush()
             if kind in _LAST and no in self._sessions:
                 self._sessions[no].over = True
 
@@ -212,37 +150,52 @@ class Worker:
         self._sessions[no] = _Session(begin, context)
         if self._step.start_func is None:
             return
+        self._start(self._sessions[no])
+
+    def _start(self, session: _Session, tries: int = 1) -> None:
+        no, context = session.begin.no, session.context
+        if self._sessions.get(no) is not session:  # it was told to leave meanwhile
+            return
+        session.starting = False
         refused = error = trace = ""
         try:
             context.start_data = self._call(self._step.start_func, context)
+        except RetryLater as exc:
+            if tries < exc.attempts:
+                session.starting = True
+                self.line.later(exc.after, lambda: self._start(session, tries + 1))
+                return
+            error = _exhausted(exc)
         except Refuse as exc:
             refused = str(exc) or "the engine refused the session"
         except Exception as exc:  # noqa: BLE001 - whatever the author's code raises is reported
-            error, trace = _explain(exc)
+            error, trace = explain(exc)
         if refused or error:
             del self._sessions[no]  # what did not start is not stopped
-        self._send(frames.Began(no, refused, error, trace))
-        self._flush()
+        self.line.send(frames.Began(no, refused, error, trace))
+        self.line.flush()
 
     def _leave(self, no: int) -> None:
         session = self._sessions.pop(no, None)
         error = trace = ""
-        if session is not None:
+        if session is not None and session.starting:
+            self.line.send(frames.Began(no, "", "", ""))
+        elif session is not None:
             self._put_down(session)
             try:
                 self._call(self._step.stop_func, session.context)
             except Exception as exc:  # noqa: BLE001 - whatever the author's code raises is reported
-                error, trace = _explain(exc)
+                error, trace = explain(exc)
         if self._step.stop_func is not None:
-            self._send(frames.Left(no, error, trace))
+            self.line.send(frames.Left(no, error, trace))
 
     def _process(self, work: frames.Work) -> None:
         session = self._sessions.get(work.no)
         if session is None:  # its start_func failed, or it was told to leave
-            self._send(frames.Done(work.no, time.time_ns() // 1000, 0, "", "", ""))
+            self.line.send(frames.Done(work.no, time.time_ns() // 1000, 0, "", "", ""))
             return
         session.waiting.append(work)
-        if session.call is None:
+        if session.call is None and session.resting is None:
             self._go_on(session)
 
     def _resume(self, no: int) -> None:
@@ -252,16 +205,19 @@ class Worker:
     def _go_on(self, session: _Session) -> None:
         """Make the calls that wait, until the session is held."""
         no = session.begin.no
-        while session.call or session.waiting:
+        while session.call or session.waiting or session.resting:
             if session.over or self._flags.is_raised(no):
                 self._put_down(session)
                 return
-            if self._flags.is_held(no, self._index):
+            if session.resting or self._flags.is_held(no, self._index):
                 return
+            if self._batched and session.call is None and not session.waiting[0].last:
+                self._join_batch(session, session.waiting.popleft())
+                continue
             if session.call is None:
                 work = session.waiting.popleft()
                 results = self._results(session, work)
-                session.call = _Call(results, time.time_ns() // 1000)
+                session.call = _Call(work, results, time.time_ns() // 1000)
             self._run(session, session.call)
 
     def _run(self, session: _Session, call: _Call) -> None:
@@ -278,28 +234,112 @@ class Worker:
                     call.busy += time.monotonic() - began
                     return
             call.results.close()
+        except RetryLater as exc:
+            if call.tries < exc.attempts:
+                call.busy += time.monotonic() - began
+                self._rest(session, call, exc.after)
+                return
+            error, code = _exhausted(exc), exc.code
         except Exception as exc:  # noqa: BLE001 - whatever the author's code raises is reported
-            error, trace = _explain(exc)
+            error, trace = explain(exc)
             code = exc.code if isinstance(exc, BlueEngineError) else "engine-exception"
         session.call = None
         busy = int((call.busy + time.monotonic() - began) * 1e6)
-        self._send(frames.Done(no, call.started, busy, error, code, trace))
+        self.line.send(frames.Done(no, call.started, busy, error, code, trace))
+
+    def _join_batch(self, session: _Session, work: frames.Work) -> None:
+        batch = self._batch
+        if batch.add(session.begin.no, (session, work)):
+            self._run_batch()
+        elif len(batch) == 1:
+            number = batch.number
+
+            def in_time() -> None:
+                if batch.number == number and len(batch):
+                    self._run_batch()
+
+            self.line.later(self._step.batch_wait, in_time)
+
+    def _run_batch(self) -> None:
+        """Make one call of all that waits, and answer each message by its own result."""
+        entries = [(s, w) for s, w in self._batch.take() if not self._is_over(s, w)]
+        started, began = time.time_ns() // 1000, time.monotonic()
+        ready, inputs = [], []
+        for session, work in entries:
+            try:
+                inputs.append(self._inputs(session, work))
+                ready.append(session)
+            except Exception as exc:  # noqa: BLE001 - whatever a type raises is reported
+                self._answer(session, started, 0, exc)
+        if not ready:
+            return
+        results: Any
+        try:
+            results = self._call(self._step.process_func, [s.context for s in ready], inputs)
+            if not isinstance(results, list) or len(results) != len(ready):
+                raise DataTypeError(  # noqa: TRY301 - told like any other fault of the call
+                    f"process_func of step {self._step.name!r} must return a list of"
+                    f" {len(ready)} results, one for each message"
+                )
+        except Exception as exc:  # noqa: BLE001 - whatever the author's code raises is reported
+            results = [exc] * len(ready)
+        busy = int((time.monotonic() - began) * 1e6 / len(ready))
+        for session, result in zip(ready, results, strict=True):
+            self._emit_result(session, result, started, busy)
+
+    def _is_over(self, session: _Session, work: frames.Work) -> bool:
+        if session.over or self._flags.is_raised(work.no):
+            self.line.send(frames.Done(work.no, time.time_ns() // 1000, 0, "", "", ""))
+            return True
+        return False
+
+    def _emit_result(self, session: _Session, result: Any, started: int, busy: int) -> None:
+        """Write a result of a batch: a message, a list of them, or what was raised for it."""
+        problem = result if isinstance(result, Exception) else None
+        if problem is None:
+            try:
+                for message in result if isinstance(result, list) else [result]:
+                    self._emit(session, message)
+            except Exception as exc:  # noqa: BLE001 - whatever a type raises is reported
+                problem = exc
+        self._answer(session, started, busy, problem)
+
+    def _answer(self, session: _Session, started: int, busy: int, exc: Exception | None) -> None:
+        error = code = trace = ""
+        if exc is not None:
+            error, trace = explain(exc)
+            code = exc.code if isinstance(exc, BlueEngineError) else "engine-exception"
+        self.line.send(frames.Done(session.begin.no, started, busy, error, code, trace))
+
+    def _rest(self, session: _Session, call: _Call, seconds: float) -> None:
+        """Make a call again after a while; other sessions go on."""
+        session.call, session.resting = None, call
+
+        def wake() -> None:
+            if session.resting is call:
+                session.resting = None
+                call.tries += 1
+                call.results = self._results(session, call.work)
+                session.call = call
+                self._go_on(session)
+
+        self.line.later(seconds, wake)
 
     def _put_down(self, session: _Session) -> None:
         """Answer every call of a session that is over, without making it."""
-        no, call = session.begin.no, session.call
+        no, call = session.begin.no, session.call or session.resting
         if call is not None:
-            session.call = None
+            session.call = session.resting = None
             error = code = trace = ""
             try:
                 call.results.close()
             except Exception as exc:  # noqa: BLE001 - whatever the author's code raises is reported
-                error, trace = _explain(exc)
+                error, trace = explain(exc)
                 code = "engine-exception"
-            self._send(frames.Done(no, call.started, int(call.busy * 1e6), error, code, trace))
-        while session.waiting:
-            session.waiting.popleft()
-            self._send(frames.Done(no, time.time_ns() // 1000, 0, "", "", ""))
+            self.line.send(frames.Done(no, call.started, int(call.busy * 1e6), error, code, trace))
+        for _ in range(len(session.waiting) + self._batch.drop(no)):
+            self.line.send(frames.Done(no, time.time_ns() // 1000, 0, "", "", ""))
+        session.waiting.clear()
 
     def _emit(self, session: _Session, message: Any) -> None:
         if message is None:
@@ -311,7 +351,7 @@ class Worker:
             )
         for port, value in message.items():
             if port in self._step.output_channels and port != STATUS:
-                self._send(self._values.encode(session.begin, port, value))
+                self.line.send(self._values.encode(session.begin, port, value))
             elif port != STATUS:
                 raise DataTypeError(
                     f"step {self._step.name!r} wrote to {port!r}, which is not among its"
@@ -324,7 +364,7 @@ class Worker:
         if not isinstance(value, dict) or not isinstance(value.get("type"), str):
             raise DataTypeError('a Status message is {"type": "…", …}')
         body = self._values.encode(session.begin, STATUS, value).payload
-        self._send(frames.Say(session.begin.no, value["type"], body))
+        self.line.send(frames.Say(session.begin.no, value["type"], body))
         session.over = session.over or value["type"] in _LAST
 
     # -- the author's functions -------------------------------------------------------------------
@@ -335,13 +375,15 @@ class Worker:
         result = function(*args)
         return self._await(result) if inspect.isawaitable(result) else result
 
+    def _inputs(self, session: _Session, work: frames.Work) -> dict[str, Any]:
+        def scratch() -> Path:
+            return Path(session.context.client_id)
+
+        return {item.port: self._values.decode(item, scratch) for item in work.items}
+
     def _results(self, session: _Session, work: frames.Work) -> Generator[Any, None, None]:
         """Make a call; yield what it returns or yields, whatever kind of function it is."""
-        context = session.context
-        inputs = {
-            item.port: self._values.decode(item, lambda: Path(context.client_id))
-            for item in work.items
-        }
+        context, inputs = session.context, self._inputs(session, work)
         if not work.last:
             result = self._step.process_func(context, inputs)
         elif self._step.end_func is not None:
@@ -377,28 +419,8 @@ class Worker:
         return self._loop.run_until_complete(wait())
 
 
-_OWN = (str(Path(__file__)), str(Path(inspect.__file__).with_name("asyncio")) + os.sep)
-"""Files whose frames say nothing of the author's code (while that has not been reached)."""
-
-
-def _explain(exc: Exception) -> tuple[str, str]:
-    """Return message and traceback; the traceback begins where the author's code does."""
-    if isinstance(exc, (Fail, DataTypeError)):
-        return str(exc) or "the engine failed the session", ""
-    told = _without_own(traceback.TracebackException.from_exception(exc))
-    return f"{type(exc).__name__}: {exc}", "".join(told.format())
-
-
-def _without_own(told: traceback.TracebackException) -> traceback.TracebackException:
-    at = 0
-    while at < len(told.stack) and told.stack[at].filename.startswith(_OWN):
-        at += 1
-    kept = [frame for frame in told.stack[at:] if frame.filename != _OWN[0]]
-    told.stack = traceback.StackSummary.from_list(kept)
-    for other in (told.__cause__, told.__context__):
-        if other is not None:
-            _without_own(other)
-    return told
+def _exhausted(exc: RetryLater) -> str:
+    return f"{exc} (tried {exc.attempts} times)"
 
 
 def work(engine: BlueEngine) -> int:

@@ -5,12 +5,13 @@ worker process, into a worker).
 """
 
 import copy
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, Literal, NoReturn, TypeVar
 
 from blueengine.errors import BlueEngineError, DeclarationError
 from blueengine.runtime import signatures
@@ -19,6 +20,7 @@ from blueengine.wire.spec import CONTROL, FORWARD, STATUS
 
 Function = Callable[..., Any]
 F = TypeVar("F", bound=Function)
+RunIn = Literal["process", "thread"]
 
 WORKER_VARIABLE: Final = "BLUEENGINE_WORKER"
 """Set in worker processes: ``<socket fd>,<flags fd>,<step>``."""
@@ -39,6 +41,9 @@ class Step:
     output_channels: tuple[str, ...] = ()
     required_channels: tuple[str, ...] = ()
     keep_channels: tuple[str, ...] = ()
+    run_in: RunIn = "process"
+    batch_size: int = 1
+    batch_wait: float = 0.01
 
 
 class BlueEngine:
@@ -106,6 +111,9 @@ class BlueEngine:
         required_channels: Iterable[str] = (),
         keep_channels: Iterable[str] = (),
         end_func: Function | None = None,
+        run_in: RunIn = "process",
+        batch_size: int = 1,
+        batch_wait: float = 0.01,
     ) -> None:
         """Add a step, which runs in worker processes of its own.
 
@@ -130,6 +138,12 @@ class BlueEngine:
             end_func: ``(context)``, once all inputs have ended and every call of the session is
                 done; may write like process_func, a sum for example. Not called when the session
                 ends in any other way.
+            run_in: ``thread``: work in threads of the parent process, for steps too light for a
+                process. A crash there is a crash of the instance, and code that ignores a stop
+                cannot be killed.
+            batch_size: Above 1, process_func is called as ``(contexts, inputs)`` with lists of up to
+                so many messages, of several sessions perhaps, and returns a list of as many results.
+            batch_wait: Seconds the first message of a batch waits for others at most.
 
         Raises:
             DeclarationError: A name is unknown or taken, or process_func is missing.
@@ -147,6 +161,9 @@ class BlueEngine:
                 output_channels=_names(output_channels),
                 required_channels=_names(required_channels),
                 keep_channels=_names(keep_channels),
+                run_in=run_in,
+                batch_size=batch_size,
+                batch_wait=batch_wait,
             )
             self._check(step)
         except DeclarationError as exc:
@@ -221,10 +238,16 @@ class BlueEngine:
                     )
         if FORWARD in step.input_channels and not self._steps:
             raise DeclarationError(f"step {step.name!r} is the first: nothing is forwarded to it")
-        signatures.check(step.name, "process_func", step.process_func, "context", "input")
-        types = {**self.settings.inputs, FORWARD: FORWARD}
-        reads = {channel: types[channel] for channel in step.input_channels}
-        signatures.check_inputs(step.name, step.process_func, reads)
+        _check_numbers(step)
+        self._check_functions(step)
+
+    def _check_functions(self, step: Step) -> None:
+        if step.batch_size > 1:
+            signatures.check_arguments(
+                step.name, "process_func", step.process_func, "contexts", "inputs"
+            )
+        else:
+            self._check_process_func(step)
         for what, function in (
             ("init_func", step.init_func),
             ("start_func", step.start_func),
@@ -234,6 +257,28 @@ class BlueEngine:
         ):
             if function is not None:
                 signatures.check(step.name, what, function, "context")
+
+    def _check_process_func(self, step: Step) -> None:
+        signatures.check(step.name, "process_func", step.process_func, "context", "input")
+        types = {**self.settings.inputs, FORWARD: FORWARD}
+        reads = {channel: types[channel] for channel in step.input_channels}
+        signatures.check_inputs(step.name, step.process_func, reads)
+
+
+def _check_numbers(step: Step) -> None:
+    if step.run_in not in {"process", "thread"}:
+        raise DeclarationError(
+            f"step {step.name!r}: run_in is 'process' or 'thread', not {step.run_in!r}"
+        )
+    if step.batch_size < 1 or step.batch_wait < 0:
+        raise DeclarationError(
+            f"step {step.name!r}: batch_size must be 1 or more, batch_wait 0 or more seconds"
+        )
+    if step.batch_size > 1 and inspect.isgeneratorfunction(step.process_func):
+        raise DeclarationError(
+            f"step {step.name!r}: with batch_size, process_func returns a list with a result for"
+            " each message; it cannot be a generator"
+        )
 
 
 def _given(step: str, function: Function | None) -> Function:

@@ -38,7 +38,7 @@ from blueengine.runtime.part import (
 )
 from blueengine.runtime.pushes import Pushes
 from blueengine.runtime.sending import Sender
-from blueengine.runtime.threads import LoopFactory, WorkerThread
+from blueengine.runtime.threads import Time, WorkerThread
 from blueengine.runtime.workers import Pool, WorkerProcess
 from blueengine.transport.redis_streams import StreamReader
 from blueengine.wire import codec, command
@@ -69,17 +69,17 @@ class Host:
         *,
         commands: StreamReader,
         heartbeat_seconds: float,
-        make_loop: LoopFactory | None = None,
+        threads: Time | None = None,
     ) -> None:
         """Run ``instance``, whose engine is in the module at ``target``.
 
-        With ``make_loop`` every step runs in threads, async functions on the loops it makes.
+        With ``threads`` every step runs in threads, for which time passes like that.
         """
         self._instance = instance
         self._target = target
         self._commands = commands
         self._heartbeat_seconds = heartbeat_seconds
-        self._make_loop = make_loop
+        self._threads = threads
         sender = Sender(instance)
         self._endings = Endings(instance, sender)
         self._flow = Flow(instance, sender, self._endings)
@@ -171,14 +171,10 @@ class Host:
 
     def _make_worker(self, index: int) -> WorkerProcess:
         instance, step = self._instance, self._instance.steps[index]
-        if self._make_loop is None:
+        if self._threads is None and step.run_in == "process":
             return WorkerProcess(step.name, index, self._on_frame, self._on_worker_lost)
         return WorkerThread(
-            instance.engine,
-            index,
-            self._on_frame,
-            self._on_worker_lost,
-            make_loop=self._make_loop,
+            instance.engine, index, self._on_frame, self._on_worker_lost, time=self._threads
         )
 
     # -- commands ---------------------------------------------------------------------------------

@@ -34,23 +34,34 @@ def check(step: str, what: str, function: Callable[..., Any], *arguments: str) -
     Raises:
         DeclarationError: It cannot.
     """
-    if not callable(function):
-        raise DeclarationError(f"step {step!r}: {what} is {function!r}; pass a function")
-    try:
-        bound = inspect.signature(function).bind(*arguments)
-    except TypeError:
-        raise DeclarationError(
-            f"step {step!r}: {what} must take ({', '.join(arguments)})"
-        ) from None
-    except ValueError:
-        return  # written in C, and does not tell
-    first = next(iter(bound.arguments), None)
+    bound = check_arguments(step, what, function, *arguments)
+    first = next(iter(bound), None)
     hint = _hints(function).get(first or "", Any)
     if _is_class(hint) and all(_name(base) != _CONTEXT for base in hint.__mro__):
         raise DeclarationError(
             f"step {step!r}: {what} takes the Context first, but {first!r} is annotated as"
             f" {hint.__name__}"
         )
+
+
+def check_arguments(
+    step: str, what: str, function: Callable[..., Any], *arguments: str
+) -> list[str]:
+    """See that a function can be called with so many arguments; the names it has for them.
+
+    Raises:
+        DeclarationError: It cannot.
+    """
+    if not callable(function):
+        raise DeclarationError(f"step {step!r}: {what} is {function!r}; pass a function")
+    try:
+        return list(inspect.signature(function).bind(*arguments).arguments)
+    except TypeError:
+        raise DeclarationError(
+            f"step {step!r}: {what} must take ({', '.join(arguments)})"
+        ) from None
+    except ValueError:
+        return []  # written in C, and does not tell
 
 
 def check_inputs(step: str, function: Callable[..., Any], reads: Mapping[str, str]) -> None:

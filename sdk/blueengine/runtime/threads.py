@@ -11,6 +11,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from blueengine.runtime import frames
 from blueengine.runtime.child import Worker
@@ -18,7 +19,15 @@ from blueengine.runtime.context import Flags
 from blueengine.runtime.declare import BlueEngine
 from blueengine.runtime.workers import LAST_WORDS_SECONDS, WorkerProcess
 
-LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+@dataclass(frozen=True, kw_only=True)
+class Time:
+    """How time passes for workers in threads; tests make it virtual."""
+
+    make_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    """Makes the loop of async functions."""
+    hurry: bool = False
+    """Whether what waits for a time need not wait."""
 
 
 class WorkerThread(WorkerProcess):
@@ -31,12 +40,12 @@ class WorkerThread(WorkerProcess):
         on_frame: Callable[[WorkerProcess, frames.FromWorker], None],
         on_lost: Callable[[WorkerProcess, str], None],
         *,
-        make_loop: LoopFactory | None = None,
+        time: Time | None = None,
     ) -> None:
-        """Work for the step at ``index``; async functions run on a loop that ``make_loop`` makes."""
+        """Work for the step at ``index``."""
         super().__init__(engine.steps[index].name, index, on_frame, on_lost)
         self._engine = engine
-        self._make_loop = make_loop
+        self._time = time or Time()
         self._ended = asyncio.Event()
         self._given_up = False
 
@@ -76,8 +85,8 @@ class WorkerThread(WorkerProcess):
     def _work(self, sock: socket.socket, flags_fd: int) -> None:
         flags = Flags(flags_fd)
         worker = Worker(self._engine, self._engine.steps[self.index], sock, flags)
-        if self._make_loop:
-            worker.make_loop = self._make_loop
+        worker.make_loop = self._time.make_loop
+        worker.line.hurry = self._time.hurry
         code = 1
         try:
             code = worker.run()

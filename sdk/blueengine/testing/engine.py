@@ -19,7 +19,7 @@ from blueengine.runtime.host import Host
 from blueengine.runtime.instance import Instance
 from blueengine.runtime.loading import load
 from blueengine.runtime.part import Part
-from blueengine.runtime.threads import WorkerThread
+from blueengine.runtime.threads import Time, WorkerThread
 from blueengine.testing import memory, single
 from blueengine.testing.memory import ENGINE, PEER, READER, WRITER, Memory, Record
 from blueengine.testing.virtual import VirtualTimeLoop
@@ -76,7 +76,8 @@ def running(
             the channel ``forward``.
         processes: Run the steps in processes of their own, as in production, not in threads: slower
             to start, but a crash is a real one. The engine must be given as a file or module.
-        virtual_time: ``await asyncio.sleep(60)`` in a step takes no time (not with processes).
+        virtual_time: ``await asyncio.sleep(60)`` in a step takes no time, nor does ``RetryLater``
+            (not with processes).
 
     Raises:
         DeclarationError: There is no such engine or step, or its steps contradict each other.
@@ -115,7 +116,8 @@ class EngineRun:
             target=self._loop.run_forever, name="engine-under-test", daemon=True
         )
         self._thread.start()
-        self._up = _Up(self.engine, self._target, None if self._processes else self._threads)
+        threads = Time(make_loop=self._make_loop, hurry=self._virtual_time)
+        self._up = _Up(self.engine, self._target, None if self._processes else threads)
         try:
             self.wait_for(self._up.open())
         except BaseException:
@@ -140,7 +142,7 @@ class EngineRun:
             self._thread.join()
         self._loop.close()
 
-    def _threads(self) -> asyncio.AbstractEventLoop:
+    def _make_loop(self) -> asyncio.AbstractEventLoop:
         if not self._virtual_time:
             return asyncio.new_event_loop()
         loop = VirtualTimeLoop()
@@ -291,10 +293,10 @@ class SessionRun:
 class _Up:
     """The instance on its loop."""
 
-    def __init__(self, engine: BlueEngine, target: str, make_loop: Any) -> None:
+    def __init__(self, engine: BlueEngine, target: str, threads: Time | None) -> None:
         self._engine = engine
         self._target = target
-        self._make_loop = make_loop
+        self._threads = threads
         self._stack = AsyncExitStack()
         self._taken: dict[tuple[str, str], int] = {}
 
@@ -327,7 +329,7 @@ class _Up:
                 self._target,
                 commands=self.memory.commands,
                 heartbeat_seconds=3600,
-                make_loop=self._make_loop,
+                threads=self._threads,
             )
             self._stack.callback(opened.pop_all().close)
         self._stack.push_async_callback(self._host.close, "the test is over")

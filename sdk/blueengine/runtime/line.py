@@ -1,0 +1,133 @@
+"""A worker's end of the socket to its parent: frames in and out, and waiting for them or for a time."""
+
+import heapq
+import itertools
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from blueengine.runtime import frames
+
+RECEIVE: Final = 1 << 18
+FLUSH_AFTER: Final = 0.0005
+"""Seconds that outputs may wait for more of them to share one write."""
+FLUSH_AT_LAST: Final = 0.01
+"""Seconds after which they are written although the author's code has not come back."""
+FLUSH_FRAMES: Final = 64
+
+
+class ParentGoneError(Exception):
+    """The parent closed its end."""
+
+
+class Line:
+    """Callers: the worker's thread; ``send`` and ``flush`` also threads of the author's code."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Speak over ``sock``."""
+        self.hurry = False
+        """Whether time is virtual: what waits for it is done when there is nothing else to do."""
+        self._sock = sock
+        self._splitter = frames.Splitter()
+        self._received: list[bytes] = []
+        self._out: list[bytes] = []
+        self._flushed_at = time.monotonic()
+        self._writing = threading.Lock()
+        self._late = threading.Event()
+        self._flusher: threading.Thread | None = None
+        self._ended = False
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+
+    def next(self) -> frames.ToWorker:
+        """Wait for a frame; what is due meanwhile is done.
+
+        Raises:
+            ParentGoneError: None will come.
+        """
+        while not self._received:
+            if self._timers:
+                self._do_what_is_due()
+            self.flush()
+            if self._timers and not self._readable():
+                if self.hurry:
+                    heapq.heappop(self._timers)[2]()
+                continue
+            try:
+                data = self._sock.recv(RECEIVE)
+            except OSError:  # closed here: this is a fork of the worker that came back
+                raise ParentGoneError from None
+            self._flushed_at = time.monotonic()  # what comes of this may share a write
+            if not data:
+                raise ParentGoneError
+            self._received = [*self._splitter.feed(data)]
+            self._received.reverse()
+        if self._timers:
+            self._do_what_is_due()
+        return frames.to_worker(self._received.pop())
+
+    def later(self, seconds: float, do: Callable[[], None]) -> None:
+        """Do something after a while, in the worker's thread."""
+        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), do))
+
+    def _do_what_is_due(self) -> None:
+        now = time.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            heapq.heappop(self._timers)[2]()
+
+    def _readable(self) -> bool:
+        seconds = 0.0 if self.hurry else max(0.0, self._timers[0][0] - time.monotonic())
+        try:
+            return bool(select.select([self._sock], [], [], seconds)[0])
+        except (OSError, ValueError):
+            raise ParentGoneError from None
+
+    def send(self, frame: frames.FromWorker) -> None:
+        """Queue a frame; those of a short while share a write."""
+        packed = frames.pack(frame)
+        with self._writing:
+            self._out.append(packed)
+        if time.monotonic() - self._flushed_at > FLUSH_AFTER or len(self._out) >= FLUSH_FRAMES:
+            self.flush()
+        elif not self._late.is_set():
+            self._late.set()
+            if self._flusher is None:
+                self._flusher = threading.Thread(target=self._flush_late, daemon=True)
+                self._flusher.start()
+
+    def flush(self) -> None:
+        """Write what is queued.
+
+        Raises:
+            ParentGoneError: Nobody reads it.
+        """
+        with self._writing:
+            if self._out:
+                try:
+                    self._sock.sendall(b"".join(self._out))
+                except OSError:
+                    raise ParentGoneError from None
+                self._out.clear()
+            self._flushed_at = time.monotonic()
+
+    def _flush_late(self) -> None:
+        """Write what waits while the author's code is at work for long, in a thread of its own."""
+        while True:
+            self._late.wait()
+            if self._ended:
+                return
+            time.sleep(FLUSH_AT_LAST)
+            self._late.clear()
+            try:
+                if self._out:
+                    self.flush()
+            except ParentGoneError:  # the loop finds out by itself
+                return
+
+    def end(self) -> None:
+        """End the thread that writes late."""
+        self._ended = True
+        self._late.set()
