@@ -12,6 +12,7 @@ import orjson
 from apps.restful.service.answer import RESULTS_AT_ONCE, Answer
 from apps.restful.service.files import Upload
 from apps.restful.service.read import Detail, Listed, Results
+from apps.restful.service.resumed import Begun
 from apps.restful.service.submit import Lack, Placement
 from apps.sessions.store import EngineState, Entry, SessionRecord, SubSession, TenantState
 from blueengine.datatypes.names import BYTES, FILE, IMAGE, JSON, TEXT, VIDEO
@@ -269,6 +270,18 @@ def upload(file: Upload) -> dict[str, Any]:
         "contentType": file.content_type,
         "size": file.size,
         "sha256": file.sha256,
+        "url": f"{API}/files/{file.id}",
+    }
+
+
+def begun(file: Begun) -> dict[str, Any]:
+    """Return an upload of which more is to come."""
+    return {
+        "fileId": file.id,
+        "name": file.name,
+        "contentType": file.content_type,
+        "size": file.size,
+        "received": file.received,
         "url": f"{API}/files/{file.id}",
     }
 

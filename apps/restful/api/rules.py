@@ -67,6 +67,8 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("GET", f"{_API}/engines"): READ,
     ("GET", f"{_API}/engines/{{engine_id}}"): READ,
     ("POST", f"{_API}/files"): SUBMIT,
+    ("PUT", f"{_API}/files/{{file_id}}"): SUBMIT,
+    ("GET", f"{_API}/files/{{file_id}}/upload"): READ,
     ("GET", f"{_API}/files/{{file_id}}"): READ,
     ("GET", f"{_API}/stats"): READ,
     ("GET", f"{_API}/keys"): ADMIN,

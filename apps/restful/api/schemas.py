@@ -526,6 +526,19 @@ class UploadView(_Out):
     url: str
 
 
+class BegunView(_Out):
+    """An upload of which more is to come: send it with `PUT` and a `Content-Range`."""
+
+    file_id: str
+    name: str
+    content_type: str
+    size: int
+    """Bytes it will have."""
+    received: int
+    """Bytes that came; the number of the next one."""
+    url: str
+
+
 class InstanceView(_Out):
     """One running process of an engine."""
 

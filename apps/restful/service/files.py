@@ -15,7 +15,7 @@ from blueengine.ids import Entropy, nanoid
 from blueengine.transport.blobs import BlobFolder, upload_ref
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_PIECE: Final = 1 << 20
+PIECE: Final = 1 << 20
 """Bytes gathered before a thread writes them."""
 
 ref = upload_ref
@@ -33,13 +33,18 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
     """Whose it is; empty: nobody's in particular."""
 
 
+def is_id(text: str) -> bool:
+    """Say whether ``text`` can be the id of an upload."""
+    return _ID.fullmatch(text) is not None
+
+
 def find(blobs: BlobFolder, file_id: str) -> Upload | None:
     """Return an upload that is there. Reads the disk."""
-    if not _ID.fullmatch(file_id):
+    if not is_id(file_id):
         return None
     path = blobs.path(upload_ref(file_id))
     try:
-        upload = msgspec.json.decode(_facts(path).read_bytes(), type=Upload)
+        upload = msgspec.json.decode(facts_file(path).read_bytes(), type=Upload)
         return upload if path.is_file() else None
     except (OSError, msgspec.DecodeError, msgspec.ValidationError):
         return None
@@ -73,7 +78,7 @@ async def save(
             _check_size(size, limit)
             held.append(chunk)
             waiting += len(chunk)
-            if waiting >= _PIECE:
+            if waiting >= PIECE:
                 await asyncio.to_thread(writer.write, held)
                 held, waiting = [], 0
         upload = Upload(
@@ -124,17 +129,18 @@ class _Writer:
         return self._digest.hexdigest()
 
     def publish(self, upload: Upload) -> None:
-        _facts(self._path).write_bytes(msgspec.json.encode(upload))
+        facts_file(self._path).write_bytes(msgspec.json.encode(upload))
         self._partial.rename(self._path)
 
     def drop(self) -> None:
         if hasattr(self, "_out"):
             self._out.close()
-        for path in (self._partial, self._path, _facts(self._path)):
+        for path in (self._partial, self._path, facts_file(self._path)):
             path.unlink(missing_ok=True)
         if self._path.parent.is_dir():
             self._path.parent.rmdir()
 
 
-def _facts(path: Path) -> Path:
+def facts_file(path: Path) -> Path:
+    """Return where the facts of an upload at ``path`` are kept."""
     return path.with_name("facts.json")

@@ -105,12 +105,6 @@ async def test_an_upload_that_breaks_off_leaves_nothing(gateway: Gateway) -> Non
     assert list((gateway.parts.blobs.root / "files").iterdir()) == []
 
 
-async def test_a_form_is_told_to_send_the_file_itself(gateway: Gateway) -> None:
-    answer = await gateway.client.post(f"{API}/files", files={"file": ("a.txt", b"x")})
-    assert answer.status_code == 415
-    assert "--data-binary" in answer.json()["message"]
-
-
 @pytest.mark.parametrize("file_id", ["nothing", "..", "a%2Fb", "%2E%2E%2Ffiles"])
 async def test_an_unknown_file_is_404(gateway: Gateway, file_id: str) -> None:
     assert (await gateway.client.get(f"{API}/files/{file_id}")).status_code == 404
