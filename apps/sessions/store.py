@@ -186,6 +186,25 @@ class TenantState:
     pending: int
 
 
+def told_results(poke: bytes) -> dict[str, list[Stored]]:
+    """Return the results by channel that a poke tells: all of a session that has finished.
+
+    The format is that of ``outcome_of`` in ledger/lua/lib/results.lua.
+    """
+    head, _, text = poke.partition(b"\n")
+    words, at = [], 0
+    for length in map(int, head.split()[1:]):
+        words.append(text[at : at + length])
+        at += length
+    results: dict[str, list[Stored]] = {}
+    rest = iter(words)
+    for channel in rest:
+        _first, count = next(rest), int(next(rest))
+        items = results.setdefault(channel.decode(), [])
+        items += [codec.decode(Stored, next(rest)) for _ in range(count)]
+    return results
+
+
 class SessionStore:
     """The services' view of the ledger."""
 

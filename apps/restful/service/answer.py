@@ -7,6 +7,7 @@ from typing import Final
 
 from apps.restful.service.parts import Parts
 from apps.restful.service.wait import Bell
+from apps.sessions.store import told_results
 from blueengine.datatypes.names import INLINE
 from blueengine.transport.blobs import BlobError, BlobFolder
 from blueengine.wire.envelope import Stored
@@ -55,11 +56,16 @@ async def look(
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + wait
+    results: Mapping[str, Sequence[Stored]]
     while True:
         rung = bell is not None and await bell.wait(until - loop.time())
         if bell is not None and bell.outdated:
             bell.outdated = False
             await parts.store.watch(session, parts.pokes.gateway)
+        if bell is not None and bell.told is not None:
+            status, fault = "finished", None
+            results = {**dict.fromkeys(channels, ()), **told_results(bell.told)}
+            break
         status, fault, results = await parts.store.outcome(session, channels, limit=RESULTS_AT_ONCE)
         if status in TERMINAL or not rung or parts.pokes.closing:
             break

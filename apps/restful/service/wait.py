@@ -2,7 +2,7 @@
 
 A gateway listens to one pub/sub channel of its own. Scripts publish there the id of a session it
 watches when the session ends (or at every event, for those it follows). A poke only means "look
-again", so one too many does no harm; one too few would, and pub/sub promises nothing across a
+again" (one at the end of a session may tell what there is to see), so one too many does no harm; one too few would, and pub/sub promises nothing across a
 broken connection. Hence ``on_connect``: once the new subscription is seen to work, everybody who
 waits looks again, and has the session watched anew: a gateway that could not be poked was taken
 for gone.
@@ -27,7 +27,7 @@ _MARK: Final = b"?"
 class Bell:
     """Rings when there is news of one session. Use it as a context; callers: one task."""
 
-    __slots__ = ("_future", "_pokes", "_rung", "follows", "outdated", "session")
+    __slots__ = ("_future", "_pokes", "_rung", "follows", "outdated", "session", "told")
 
     def __init__(self, pokes: "Pokes", session: str, *, follows: bool) -> None:
         """Not listening yet; ``with`` begins it."""
@@ -36,6 +36,8 @@ class Bell:
         """Whether it wants to hear of every event."""
         self.outdated = False
         """The connection was lost meanwhile: the session must be watched anew."""
+        self.told: bytes | None = None
+        """A poke that tells the outcome of the session; see ``told_results``."""
         self._pokes = pokes
         self._rung = False
         self._future: asyncio.Future[bool] | None = None
@@ -140,7 +142,9 @@ class Pokes:
         if message == _MARK:
             self._marked.set()
             return
-        for bell in self._bells.get(message.decode(), ()):
+        head, _, words = message.partition(b"\n")
+        for bell in self._bells.get(head.partition(b" ")[0].decode(), ()):
+            bell.told = message if words else None
             bell.ring()
 
     def on_connect(self) -> None:

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from apps.sessions.store import told_results
 from blueengine.kit.redis_link import Link, Subscription
-from blueengine.wire import names
+from blueengine.wire import codec, names
 from blueengine.wire.report import Outcome
 from tests.integration.ledger.world import World
 from tests.kit.builders import a_result
@@ -225,7 +226,7 @@ class Ears:
         mark = b"the end"
         await world.link.send("PUBLISH", names.poke("g1"), mark)
         await until(lambda: mark in self.heard)
-        said = [word.decode() for word in self.heard if word != mark]
+        said = [word.decode("latin-1") for word in self.heard if word != mark]
         self.heard.clear()
         return said
 
@@ -247,6 +248,37 @@ async def test_who_submits_and_waits_is_poked_once_at_the_end(world: World, ears
     assert await ears.take(world) == []
     await world.finish(part)
     await world.finish(part)
+    assert await ears.take(world) == [reply.session]
+
+
+async def test_small_results_that_come_with_the_end_are_told_with_it(
+    world: World, ears: Ears
+) -> None:
+    await world.attend()
+    reply = await world.submitted(gateway="g1", stored=["Out", "In"])
+    (part,) = await world.run(reply.session)
+    items = [codec.encode(a_result(payload)) for payload in (b"first\n", b"", b"\x00 third")]
+    await ears.take(world)
+    await world.finish(part, results=[("Out", 0, items), ("In", 0, items[:1])])
+    (poke,) = await ears.take(world)
+    told = told_results(poke.encode("latin-1"))
+    _, _, stored = await world.store.outcome(reply.session, ["Out", "In"])
+    assert told == stored
+    assert [item.payload for item in told["Out"]] == [b"first\n", b"", b"\x00 third"]
+
+
+@pytest.mark.parametrize("large", [True, False])
+async def test_results_are_not_told_when_they_are_large_or_not_all(
+    world: World, ears: Ears, *, large: bool
+) -> None:
+    await world.attend()
+    reply = await world.submitted(gateway="g1")
+    (part,) = await world.run(reply.session)
+    if not large:
+        await world.output(part, 0, b"before")
+    await ears.take(world)
+    last = codec.encode(a_result(b"x" * (20_000 if large else 1)))
+    await world.finish(part, results=[("Out", 0 if large else 1, [last])])
     assert await ears.take(world) == [reply.session]
 
 

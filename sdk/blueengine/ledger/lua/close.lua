@@ -20,7 +20,8 @@ if S.at == attempt and get(S, node .. ':in') == instance and arrow(SUB_ARROWS, s
       {engine = engine_of(S, node), node = node, instance = instance})
     outcome = 'failed'
   end
-  if S.left == 1 then fetch(S, 'created', 'wait', 'limit', 'ttl', 'first', 'push') end
+  if S.left == 1 then fetch(S, 'created', 'wait', 'limit', 'ttl', 'first', 'push', 'kept') end
+  local all_here = S.left == 1 and not get(S, 'first') and not get(S, 'push') and not get(S, 'kept')
   local i = 9
   while ARGV[i] and not terminal(S) do
     local count = tonumber(ARGV[i + 2])
@@ -30,6 +31,7 @@ if S.at == attempt and get(S, node .. ':in') == instance and arrow(SUB_ARROWS, s
   if outcome == 'failed' then later().part_broke(S, t, node, why, ARGV[8] == '1')
   else part_ended(S, t, node, outcome) end
   if S.at == attempt then put(S, node .. ':tally', ARGV[7]) end
+  if all_here and S.st == 'finished' then S.outcome = outcome_of(S, 9) end
 end
 save(S)
 return S.st

@@ -1,3 +1,17 @@
+local TOLD_BYTES = 16384
+
+-- outcome_of(S, from): a finished session and all its results, which are ARGV[from..], as who waits
+-- for it is told: "<session> <length> <length> …", a newline, the words. nil when they are large.
+local function outcome_of(S, from)
+  local lengths, bytes = {S.id}, 0
+  for i = from, #ARGV do
+    lengths[#lengths + 1] = #ARGV[i]
+    bytes = bytes + #ARGV[i]
+  end
+  if bytes > TOLD_BYTES then return nil end
+  return table.concat(lengths, ' ') .. '\n' .. table.concat(ARGV, '', from)
+end
+
 -- keep_results(S, t, node, channel, first, from, to): store ARGV[from..to] as messages of a channel,
 -- those that are stored already left out; `first` is the sequence number of the first.
 -- answer: "ok" | "gap" (messages before these never came; nothing is stored)

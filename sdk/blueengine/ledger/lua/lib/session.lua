@@ -105,12 +105,13 @@ end
 
 local function old_demand_member(S, node, attempt) return S.id .. '#' .. node .. '@' .. attempt end
 
--- poke(S, gateways): have these look again; those of them that are there, or nil when all are
-local function poke(S, gateways)
+-- poke(S, gateways, told): have these look again, or tell them what they would see; those of them
+-- that are there, or nil when all are
+local function poke(S, gateways, told)
   if not gateways or gateways == '' then return end
   local there, gone = {}, false
   for _, g in ipairs(split(gateways)) do
-    if redis.call('PUBLISH', K.poke(g), S.id) > 0 then there[#there + 1] = g else gone = true end
+    if redis.call('PUBLISH', K.poke(g), told or S.id) > 0 then there[#there + 1] = g else gone = true end
   end
   if gone then return table.concat(there, ',') end
 end
@@ -178,6 +179,6 @@ local function save(S)
     if there then redis.call('HSET', S.key, 'follow', there) end
   end
   if S.hooks then fire(S, nodes(S), terminal(S)) end
-  if S.st ~= S.was and terminal(S) then poke(S, get(S, 'wait')) end
+  if S.st ~= S.was and terminal(S) then poke(S, get(S, 'wait'), S.outcome) end
   S.was, S.parked, S.apart, S.start_due, S.dirty, S.history = S.st, nil, nil, nil, {}, {}
 end
