@@ -1,3 +1,5 @@
+-- Results: kept in order, each once; and told to who waits for the end when they are small.
+
 local TOLD_BYTES = 16384
 
 -- outcome_of(S, from): a finished session and all its results, which are ARGV[from..], as who waits
