@@ -93,6 +93,8 @@ async def running(options: Options, *, notice: Callable[[str], None]) -> AsyncIt
             environment = {
                 "REDIS_URL": redis_url,
                 "BLOB_DIR": str(options.data.blobs),
+                # everything here listens on loopback, so receivers of webhooks will, too
+                "OUTSIDE_ALLOW": os.environ.get("OUTSIDE_ALLOW", "loopback"),
                 "TMPDIR": str(stack.enter_context(options.data.clean_scratch())),
                 **_kafka(options),
             }

@@ -17,15 +17,18 @@ from apps.management.loops.janitor import Janitor
 from apps.management.loops.matcher import Matcher
 from apps.management.loops.orphans import Orphans
 from apps.management.loops.reaper import Reaper
+from apps.management.loops.webhooks import Deliverer
 from apps.management.settings import ManagementSettings
-from apps.sessions import store
+from apps.management.webhooks.sender import Sender
+from apps.sessions import outbox, outside, store
 from blueengine import ledger
 from blueengine.errors import BlueEngineError
 from blueengine.ids import nanoid
 from blueengine.kit import aio, logs
 from blueengine.kit.clock import SystemClock
-from blueengine.kit.redis_link import Link
+from blueengine.kit.redis_link import Link, Subscription
 from blueengine.transport.blobs import BlobFolder
+from blueengine.wire import names
 
 log = logging.getLogger("apps.management")
 
@@ -42,17 +45,56 @@ async def opened(link: Link) -> AsyncIterator[Link]:
         await link.close()
 
 
+@contextlib.asynccontextmanager
+async def delivering(
+    settings: ManagementSettings, link: Link, sessions: store.SessionStore
+) -> AsyncIterator[Deliverer]:
+    """Make what delivers webhooks, and have it woken when an event waits."""
+    timeout = settings.webhook_timeout_seconds
+    rules = outside.Rules.parse(settings.system.outside_allow)
+    clock = SystemClock()
+    async with outside.client(rules) as client:
+        deliverer = Deliverer(
+            outbox.Outbox(link),
+            sessions,
+            Sender(client, clock, timeout=timeout),
+            clock=clock,
+            lease=2 * timeout + 10,
+        )
+        news = Link(
+            settings.system.redis,
+            subscription=Subscription(
+                [names.HOOK_WAKE],
+                on_message=lambda _: deliverer.wake(),
+                on_connect=deliverer.wake,
+            ),
+            patience=settings.system.patience_seconds,
+        )
+        async with opened(news):
+            try:
+                yield deliverer
+            finally:
+                await deliverer.close()
+
+
 async def serve(settings: ManagementSettings, *, stop: asyncio.Event) -> bool:
     """Run all loops until ``stop`` is set: True; False when one ended, which none should."""
     system = settings.system
     replica = nanoid(os.urandom, 12)
     block = settings.wake_block_seconds
     acting = Link(
-        system.redis, scripts=ledger.load(*store.SCRIPTS), patience=system.patience_seconds
+        system.redis,
+        scripts=ledger.load(*store.SCRIPTS, *outbox.SCRIPTS),
+        patience=system.patience_seconds,
     )
     reading = Link(system.redis, patience=system.patience_seconds, reply_timeout=block + 15)
-    async with opened(acting), opened(reading), aio.Tasks() as tasks:
-        sessions = store.SessionStore(acting)
+    sessions = store.SessionStore(acting)
+    async with (
+        opened(acting),
+        opened(reading),
+        delivering(settings, acting, sessions) as deliverer,
+        aio.Tasks() as tasks,
+    ):
         matcher = Matcher(
             sessions,
             acting,
@@ -96,6 +138,7 @@ async def serve(settings: ManagementSettings, *, stop: asyncio.Event) -> bool:
             "sweep": sweep,
             "take-over": take_over,
             "reaper": reaper.step,
+            "webhooks": deliverer.step,
             "matcher": matcher.take,
         }
         if system.kafka:

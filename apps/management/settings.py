@@ -25,6 +25,8 @@ class ManagementSettings:
     """How often Kafka inboxes of instances that are gone are looked for."""
     janitor_seconds: float = 10.0
     """How often sessions whose time is over are deleted."""
+    webhook_timeout_seconds: float = 15.0
+    """How long the receiver of a webhook may take to answer."""
 
     orphan_seconds: float = 600.0
     """How often blobs that are of no session are looked for."""

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from apps.restful.service.access import Keys, Owners
 from apps.restful.service.audit import Audit
+from apps.restful.service.fetch import Fetcher
 from apps.restful.service.metrics import Metrics
 from apps.restful.service.parts import Parts
 from apps.restful.service.shapes import Shapes
@@ -13,7 +14,7 @@ from apps.restful.service.specs import Specs
 from apps.restful.service.taps import Taps
 from apps.restful.service.wait import Pokes
 from apps.restful.settings import RestfulSettings
-from apps.sessions import live
+from apps.sessions import live, outbox, outside
 from apps.sessions.live import LiveStore
 from apps.sessions.store import SCRIPTS, SessionStore
 from blueengine import ids, ledger
@@ -50,20 +51,21 @@ async def open_parts(settings: RestfulSettings) -> AsyncIterator[Parts]:
     """Connect to Redis and open the blob folder.
 
     Raises:
-        SettingsError: The blob folder cannot be made.
+        SettingsError: The blob folder cannot be made, or OUTSIDE_ALLOW cannot be read.
         StoreAwayError: Redis cannot be reached.
     """
     try:
         settings.blobs.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise SettingsError(f"BLOB_DIR {settings.blobs} cannot be made: {exc.strerror}") from exc
+    rules = outside.Rules.parse(settings.system.outside_allow)
     pokes = Pokes(f"gateway-{ids.nanoid(os.urandom, 12)}")
     audit = Audit.to(settings.audit_log) if settings.keys_needed else Audit(None)
     async with AsyncExitStack() as stack:
         stack.callback(audit.close)
         link = Link(
             settings.system.redis,
-            scripts=ledger.load(*SCRIPTS, *live.SCRIPTS, *keys.SCRIPTS),
+            scripts=ledger.load(*SCRIPTS, *live.SCRIPTS, *keys.SCRIPTS, *outbox.SCRIPTS),
             patience=settings.redis_patience,
         )
         stack.push_async_callback(link.close)
@@ -89,6 +91,13 @@ async def open_parts(settings: RestfulSettings) -> AsyncIterator[Parts]:
             store=store,
             live=live_store,
             taps=taps,
+            outbox=outbox.Outbox(link),
+            fetcher=Fetcher(
+                await stack.enter_async_context(outside.client(rules, follow_redirects=True)),
+                rules,
+                limit=settings.max_upload,
+                timeout=settings.fetch_timeout,
+            ),
             specs=specs,
             shapes=Shapes(),
             pokes=pokes,

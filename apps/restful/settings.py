@@ -47,6 +47,8 @@ class RestfulSettings:
     """The same, of those that need one engine."""
     max_wait: float = 60.0
     """Longest time a request is held by ``waitTimeSecond``; a longer one is cut to this."""
+    fetch_timeout: float = 60.0
+    """How long start data by URL may take to arrive."""
     redis_patience: float = 5.0
     """How long a request waits for Redis to come back before it is answered 503."""
     start_timeout: float = 30.0
@@ -75,6 +77,7 @@ class RestfulSettings:
         for name in (
             "max_body",
             "max_upload",
+            "fetch_timeout",
             "redis_patience",
             "start_timeout",
             "stop_grace",

@@ -237,7 +237,8 @@ async def client(
         max_redirects=5,
         trust_env=False,
         event_hooks={"request": [check]},
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
+        # each request has a connection of its own: one that was idle may be dead
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
     )
     async with opened:
         httpx_ssrf_protection(

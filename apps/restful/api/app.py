@@ -14,6 +14,7 @@ from apps.restful.api import (
     routes_sessions,
     routes_socket,
     routes_tenants,
+    routes_webhooks,
     rules,
 )
 from apps.restful.api.door import Door
@@ -48,6 +49,7 @@ def build(parts: Parts) -> FastAPI:
         routes_input.router,
         routes_socket.router,
         routes_ops.router,
+        routes_webhooks.router,
     ):
         app.include_router(router)
     app.add_middleware(Shortcut, parts=parts, handlers=routes_sessions.SHORTCUTS)

@@ -16,6 +16,7 @@ from apps.restful.api.schemas import (
 from apps.restful.service.errors import InvalidError
 from apps.restful.service.shapes import KnownShape
 from apps.restful.service.submit import SINGLE, WORKFLOW, Order
+from apps.restful.service.webhooks import HookAsked
 from blueengine.graph import request as asked
 from blueengine.graph.dag import Fault
 
@@ -113,6 +114,15 @@ def _order(
         idempotency_key=key,
         body_hash=_digest(kind, value) if key else "",
         known=known,
+        webhooks=[
+            HookAsked(
+                url=hook.callback_url,
+                types=hook.status_types,
+                headers=hook.callback_header,
+                results=hook.result_chan or "",
+            )
+            for hook in body.webhooks
+        ],
         refused=_refused(body),
     )
 
@@ -137,9 +147,6 @@ def _digest(kind: str, value: Any) -> str:
 def _refused(body: SingleEngineRequest | KnownWorkflowRequest) -> tuple[Fault, ...]:
     """Return faults of what the request asks beside its graph."""
     faults = []
-    if body.webhooks:
-        msg = "webhooks are not delivered by this version"
-        faults.append(Fault("/webhooks", msg, "not-supported"))
     if body.interactive and body.retry and body.retry.max_attempts > 1:
         msg = "an interactive session has one attempt: what was pushed is not kept for another"
         faults.append(Fault("/retry/maxAttempts", msg, "interactive-retry"))

@@ -13,9 +13,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from apps.restful.api import problems
-from apps.restful.api.render import when
 from apps.restful.api.responses import refusal
 from apps.restful.api.rules import WEBSOCKET, Found, Rules
+from apps.restful.api.times import when
 from apps.restful.service.access import ANYONE, Who, check_scope
 from apps.restful.service.errors import ForbiddenError, UnauthorizedError
 from apps.restful.service.parts import Parts

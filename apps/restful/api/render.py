@@ -3,38 +3,25 @@
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Any
 
 import orjson
 
+from apps.restful.api import render_webhooks
+from apps.restful.api.times import when
 from apps.restful.service.answer import RESULTS_AT_ONCE, Answer
 from apps.restful.service.files import Upload
 from apps.restful.service.read import Detail, Listed, Results
 from apps.restful.service.resumed import Begun
 from apps.restful.service.submit import Lack, Placement
+from apps.sessions import results
+from apps.sessions.results import API, result, results_url
 from apps.sessions.store import EngineState, Entry, SessionRecord, SubSession, TenantState
-from blueengine.datatypes.names import BYTES, FILE, IMAGE, JSON, TEXT, VIDEO
-from blueengine.errors import DecodeError
-from blueengine.wire import codec
-from blueengine.wire.envelope import Copy, Meta, Stored
+from blueengine.datatypes.names import JSON, TEXT
+from blueengine.wire.envelope import Copy
 from blueengine.wire.lifecycle import TERMINAL
 from blueengine.wire.plan import Plan
 from blueengine.wire.report import Fault
-
-API: Final = "/api/v1"
-
-CONTENT_TYPES: Final = {
-    JSON: "application/json",
-    TEXT: "text/plain; charset=utf-8",
-    BYTES: "application/octet-stream",
-    IMAGE: "application/octet-stream",
-    FILE: "application/octet-stream",
-    VIDEO: "application/octet-stream",
-}
-"""Of a message that does not say; an image that does not is a raw array, see its meta."""
-
 
 # ---- sessions ------------------------------------------------------------------------------------
 
@@ -51,7 +38,7 @@ def session_answer(answer: Answer) -> dict[str, Any]:
         },
     }
     more = {
-        channel: f"{_results_url(session, channel)}?after={RESULTS_AT_ONCE}"
+        channel: f"{results_url(session, channel)}?after={RESULTS_AT_ONCE}"
         for channel, items in answer.results.items()
         if len(items) >= RESULTS_AT_ONCE
     }
@@ -130,7 +117,7 @@ def detail(found: Detail) -> dict[str, Any]:
         "subSessions": [_part(part) for part in record.parts],
         "timeline": _timeline(record, found.history),
         "durations": _durations(record),
-        "webhooks": [],
+        "webhooks": [render_webhooks.webhook(hook) for hook in found.webhooks],
     }
 
 
@@ -165,7 +152,7 @@ def event(session: str, entry: Entry) -> tuple[str, dict[str, Any]]:
             return "part", {"name": fields["n"], "status": fields["st"], **data}
         case "results":
             channel, count = fields["c"], int(fields["count"])
-            url = _results_url(session, channel)
+            url = results_url(session, channel)
             return "results", {
                 "name": fields["n"], "channel": channel, "count": count, "url": url, **data,
             }  # fmt: skip
@@ -178,31 +165,16 @@ def event(session: str, entry: Entry) -> tuple[str, dict[str, Any]]:
 # ---- results -------------------------------------------------------------------------------------
 
 
-def result(session: str, channel: str, index: int, item: Stored) -> Any:
-    """Return one stored message: JSON and text as they are, others by their URL."""
-    if not item.blob:
-        if item.type == JSON:
-            return orjson.Fragment(item.payload)
-        if item.type == TEXT:
-            return item.payload.decode(errors="replace")
-    return {
-        "url": f"{_results_url(session, channel)}/{index}/blob",
-        "contentType": content_type(item),
-        "size": item.size or len(item.payload),
-        "meta": _meta_view(meta(item)),
-    }
-
-
 def copy(seen: Copy) -> dict[str, Any]:
     """Return what a tap shows of a message: JSON and text as they are, small others as base64."""
-    facts = _facts(seen.meta)
+    facts = results.facts(seen.meta)
     view: dict[str, Any] = {
         "channel": seen.channel,
         "name": seen.sender,
         "type": seen.type,
-        "contentType": facts.content_type or CONTENT_TYPES.get(seen.type, CONTENT_TYPES[BYTES]),
+        "contentType": facts.content_type or results.default_content_type(seen.type),
         "size": seen.size,
-        "meta": _meta_view(facts),
+        "meta": results.meta_view(facts),
         "skipped": seen.skipped,
     }
     if seen.size and not seen.payload:
@@ -230,33 +202,6 @@ def result_page(session: str, channel: str, found: Results) -> dict[str, Any]:
         ],
         "next": end if end < found.count else None,
     }
-
-
-def meta(item: Stored) -> Meta:
-    """Return the facts beside a stored message."""
-    return _facts(item.meta)
-
-
-def _facts(raw: bytes) -> Meta:
-    try:
-        return codec.decode(Meta, raw) if raw else Meta()
-    except DecodeError:
-        return Meta()
-
-
-def content_type(item: Stored) -> str:
-    """Return the media type of a stored message."""
-    return meta(item).content_type or CONTENT_TYPES.get(item.type, CONTENT_TYPES[BYTES])
-
-
-def _meta_view(facts: Meta) -> dict[str, Any]:
-    said = {
-        "name": facts.name,
-        "shape": facts.shape,
-        "dtype": facts.dtype,
-        "sha256": facts.sha256,
-    }
-    return {**facts.facts, **{name: value for name, value in said.items() if value}}
 
 
 # ---- files and engines ---------------------------------------------------------------------------
@@ -324,17 +269,6 @@ def _instance(record: Mapping[str, str]) -> dict[str, Any]:
 
 
 # ---- pieces --------------------------------------------------------------------------------------
-
-
-def when(us: int) -> str | None:
-    """Return a time in microseconds as ISO 8601 in UTC; None for 0."""
-    if not us:
-        return None
-    return datetime.fromtimestamp(us / 1e6, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
-
-
-def _results_url(session: str, channel: str) -> str:
-    return f"{API}/sessions/{session}/results/{quote(channel)}"
 
 
 def _quota(state: TenantState | None) -> dict[str, int] | None:

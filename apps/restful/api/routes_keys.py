@@ -10,8 +10,8 @@ from apps.restful.api import body, schemas
 from apps.restful.api.deps import PartsOf, WhoAsks
 from apps.restful.api.openapi import in_body
 from apps.restful.api.problems import document, documented
-from apps.restful.api.render import when
 from apps.restful.api.responses import ok
+from apps.restful.api.times import when
 from apps.restful.service import manage
 from blueengine.wire.access import KeyRecord, Scope
 

@@ -62,5 +62,5 @@ async def readyz(parts: PartsOf) -> Response:
 @router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
 async def metrics(parts: PartsOf) -> Response:
     """Return the gateway's numbers in Prometheus' text format."""
-    content = await parts.metrics.expose(parts.store, parts.pokes)
+    content = await parts.metrics.expose(parts.store, parts.outbox, parts.pokes)
     return Response(content, headers={"Content-Type": CONTENT_TYPE_LATEST})

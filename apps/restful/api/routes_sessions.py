@@ -24,6 +24,7 @@ from apps.restful.service.errors import InvalidError
 from apps.restful.service.parts import Parts
 from apps.restful.service.shapes import MEMBERS, KnownShape
 from apps.restful.service.submit import SINGLE, WORKFLOW, Order, submit, try_out
+from apps.sessions import results
 from blueengine.graph.dag import Fault
 
 router = APIRouter(prefix="/api/v1", tags=["sessions"])
@@ -274,7 +275,7 @@ async def read_blob(
     if not 0 <= index <= 2**53:
         raise InvalidError.because("an index is a whole number from 0 on", loc="/path/index")
     blob = await read.read_blob(parts, session_id, channel, index)
-    kind, name = render.content_type(blob.stored), render.meta(blob.stored).name
+    kind, name = results.content_type(blob.stored), results.meta(blob.stored).name
     if blob.path is not None:
         return file_response(blob.path, content_type=kind, name=name)
     return bytes_response(request, blob.stored.payload, content_type=kind, name=name)

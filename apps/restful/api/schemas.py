@@ -10,6 +10,8 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from apps.restful.api.schemas_webhooks import WebhookView
+
 T = TypeVar("T")
 
 _DAY = 86_400.0
@@ -47,16 +49,22 @@ class Retry(_In):
 
 
 class Webhook(_In):
-    """Where to tell about the session."""
+    """Where to tell about the session, and of what."""
 
-    status_types: Annotated[list[Text], Field(max_length=100)] = Field(
+    status_types: Annotated[list[Text], Field(min_length=1, max_length=100)] = Field(
         default_factory=lambda: ["*"]
     )
+    """Words of engines (`finish`, `error`, any of their own), `sessionStatusChanged`,
+    `subSessionStatusChanged`; `*` is all of them."""
     callback_url: Annotated[str, Field(max_length=4096)]
-    callback_header: dict[Text, Annotated[str, Field(max_length=8192)]] = Field(
-        default_factory=dict
-    )
+    """`http://` or `https://`; not an address inside the platform's own network."""
+    callback_header: Annotated[
+        dict[Text, Annotated[str, Field(max_length=8192)]],
+        Field(max_length=50, default_factory=dict),
+    ]
+    """Sent along; the values are never shown again."""
     result_chan: Text | None = None
+    """A channel whose results so far go with each event; its results must be kept."""
 
 
 class _Common(_In):
@@ -156,8 +164,8 @@ class StartData(_In):
 
     channel_name: Text
     payload: Any
-    """Any JSON value, a string for Text, and for the binary types one of `{"base64"}` and
-    `{"fileId"}` with optional `contentType` and `name`."""
+    """Any JSON value, a string for Text, and for the binary types one of `{"base64"}`,
+    `{"fileId"}` and `{"url"}` with optional `contentType` and `name`."""
 
 
 class KnownWorkflowRequest(_Common):
@@ -458,7 +466,7 @@ class SessionDetail(_Out):
     sub_sessions: list[SubSessionView]
     timeline: list[StatusChange]
     durations: Durations
-    webhooks: list[Any]
+    webhooks: list[WebhookView]
 
 
 class SessionRow(_Out):

@@ -25,6 +25,7 @@ from apps.restful.service.errors import InvalidError, MalformedError, TooLargeEr
 from apps.restful.service.parts import Parts
 from apps.restful.service.taps import Watcher
 from apps.sessions.live import Target
+from apps.sessions.results import result
 from apps.sessions.store import Entry
 from blueengine.datatypes.names import INLINE
 from blueengine.errors import BlueEngineError
@@ -201,7 +202,7 @@ class Socket:
 
     async def _send_result(self, channel: str, index: int, item: Stored) -> None:
         frame = {"type": "result", "channel": channel, "index": index, "attempt": self._attempt}
-        value = render.result(self._session, channel, index, item)
+        value = result(self._session, channel, index, item)
         if item.type in INLINE and not item.blob:
             await self._send({**frame, "value": value})
             return

@@ -18,6 +18,9 @@ _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 PIECE: Final = 1 << 20
 """Bytes gathered before a thread writes them."""
 
+NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Errors of a disk that takes no more."""
+
 ref = upload_ref
 
 
@@ -93,7 +96,7 @@ async def save(
     except BaseException as exc:
         # Not awaited: a cancelled request must not leave anything either.
         writer.drop()
-        if isinstance(exc, OSError) and exc.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        if isinstance(exc, OSError) and exc.errno in NO_SPACE:
             msg = "the blob folder is full; free some space or use another BLOB_DIR"
             raise StorageFullError.because(msg) from exc
         raise

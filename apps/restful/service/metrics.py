@@ -1,11 +1,34 @@
 """Numbers of the gateway for Prometheus."""
 
+from collections.abc import Iterator, Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from apps.restful.service.wait import Pokes
+from apps.sessions.outbox import Outbox
 from apps.sessions.store import SessionStore
 from blueengine.errors import BlueEngineError
 from blueengine.wire.lifecycle import Status
+
+
+class _Attempts(Collector):
+    """Tries to deliver webhooks, as Redis counts them for all replicas of management."""
+
+    def __init__(self) -> None:
+        self.totals: Mapping[str, int] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(
+            "blueengine_webhook_attempts",
+            "Tries to deliver a webhook, by outcome: delivered, retry, dead.",
+            labels=["outcome"],
+        )
+        for outcome, count in self.totals.items():
+            family.add_metric([outcome], count)
+        yield family
 
 
 class Metrics:
@@ -38,15 +61,18 @@ class Metrics:
             ["status"],
             registry=self.registry,
         )
+        self._attempts = _Attempts()
+        self.registry.register(self._attempts)
         self._redis = Gauge(
             "blueengine_redis_up", "1 when Redis answered this scrape.", registry=self.registry
         )
 
-    async def expose(self, store: SessionStore, pokes: Pokes) -> bytes:
+    async def expose(self, store: SessionStore, outbox: Outbox, pokes: Pokes) -> bytes:
         """Return everything in Prometheus' text format."""
         self._waiters.set(len(pokes))
         try:
             counts = await store.counts([status.value for status in Status])
+            self._attempts.totals = await outbox.totals()
         except BlueEngineError:
             self._redis.set(0)
             self._sessions.clear()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from apps.restful.service.access import Keys, Owners
 from apps.restful.service.audit import Audit
+from apps.restful.service.fetch import Fetcher
 from apps.restful.service.metrics import Metrics
 from apps.restful.service.shapes import Shapes
 from apps.restful.service.specs import Specs
@@ -11,6 +12,7 @@ from apps.restful.service.taps import Taps
 from apps.restful.service.wait import Pokes
 from apps.restful.settings import RestfulSettings
 from apps.sessions.live import LiveStore
+from apps.sessions.outbox import Outbox
 from apps.sessions.store import SessionStore
 from blueengine.ids import Entropy
 from blueengine.kit.clock import Clock
@@ -24,6 +26,8 @@ class Parts:
     settings: RestfulSettings
     store: SessionStore
     live: LiveStore
+    outbox: Outbox
+    fetcher: Fetcher
     specs: Specs
     shapes: Shapes
     pokes: Pokes

@@ -111,7 +111,9 @@ async def from_json(parts: Parts, target: Target, channel: str, value: Any, who:
     except Misfit as exc:
         loc = f"/{exc.key}" if exc.key else ""
         raise InvalidError.because(str(exc), loc=loc, kind="bad-payload") from exc
-    start = await start_data.begin([Feeding(channel, kind, payload, "")], parts.blobs, who)
+    start = await start_data.begin(
+        [Feeding(channel, kind, payload, "")], parts.blobs, who, parts.fetcher
+    )
     if start.faults:
         raise InvalidError(start.faults)
     ref = pushed_ref(target.session, ids.nanoid(parts.entropy))

@@ -12,6 +12,7 @@ from apps.restful.service.answer import Answer, Queue, load_inline, look
 from apps.restful.service.errors import ConflictError, UnknownError
 from apps.restful.service.parts import Parts
 from apps.restful.service.submit import Lack, lacks
+from apps.sessions.outbox import Watching
 from apps.sessions.store import Entry, Head, SessionRecord, TenantState
 from blueengine.errors import BlueEngineError
 from blueengine.graph.dag import is_name
@@ -39,6 +40,7 @@ class Detail:
     lacking: Sequence[Lack]
     quota: TenantState | None
     """Why it must not run yet, when that is its tenant's doing."""
+    webhooks: Sequence[Watching]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +139,7 @@ async def read_detail(parts: Parts, session: str) -> Detail:
         queue=queue if queue is not None and queue.position >= 0 else None,
         lacking=lacking,
         quota=quota,
+        webhooks=await parts.outbox.watching(session, record.webhooks) if record.webhooks else (),
     )
 
 

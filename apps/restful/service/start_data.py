@@ -9,6 +9,8 @@ from typing import Final
 
 from apps.restful.service import files
 from apps.restful.service.access import Who
+from apps.restful.service.errors import InvalidError
+from apps.restful.service.fetch import Fetcher, FetchError
 from blueengine.graph.dag import Fault, Feeding
 from blueengine.graph.payload import Inline, Referred
 from blueengine.transport.blobs import INLINE_LIMIT, BlobFolder, start_ref
@@ -16,6 +18,9 @@ from blueengine.wire import codec
 from blueengine.wire.envelope import Meta, Stored
 from blueengine.wire.plan import Feed, Plan, StartData
 
+MOST_URLS: Final = 100
+URLS_AT_ONCE: Final = 4
+"""Fetched at the same time for one request."""
 INLINE_TOTAL: Final = 1 << 20
 """Bytes of start data in Redis per session: each engine that reads some gets a copy of all."""
 
@@ -28,13 +33,18 @@ class _Found:
     upload: str = ""
     size: int = 0
     meta: bytes = b""
+    url: str = ""
+    """Where it is to be fetched; when that is done, it is in the session's folder."""
 
 
 class Start:
     """The start data of one request: ``faults`` first, then ``put`` it into a session."""
 
-    def __init__(self, feedings: Sequence[Feeding], blobs: BlobFolder, who: Who) -> None:
+    def __init__(
+        self, feedings: Sequence[Feeding], blobs: BlobFolder, who: Who, fetcher: Fetcher
+    ) -> None:
         """Decode and look up everything, as far as ``who`` may see it; ``faults`` then holds what is wrong."""
+        self._fetcher = fetcher
         self.faults: list[Fault] = []
         self._feedings = feedings
         self._blobs = blobs
@@ -59,9 +69,9 @@ class Start:
             case "fileId":
                 return self._upload(payload, loc)
             case _:
-                msg = "start data by URL is not supported yet; upload the file and give its fileId"
-                self.faults.append(Fault(loc, msg, "not-supported"))
-                return _Found(b"")
+                if wrong := self._fetcher.rules.fault(payload.value):
+                    self.faults.append(Fault(loc, f"url: {wrong}", "bad-url"))
+                return _Found(b"", url=payload.value)
 
     def _upload(self, payload: Referred, loc: str) -> _Found:
         upload = files.find(self._blobs, payload.value)
@@ -78,6 +88,49 @@ class Start:
         """Bytes of each message."""
         return [found.size for found in self._found]
 
+    async def fetch(self, name: Callable[[int], str]) -> None:
+        """Get what is named by URL into the blob store.
+
+        Raises:
+            InvalidError: With everything that could not be had; nothing of it is kept.
+        """
+        wanted = [index for index, found in enumerate(self._found) if found.url]
+        if len(wanted) > MOST_URLS:
+            msg = f"{len(wanted)} messages of start data are URLs; at most {MOST_URLS} are fetched"
+            raise InvalidError.because(msg, loc="/startData", kind="too-many")
+        room = asyncio.Semaphore(URLS_AT_ONCE)
+        faults: list[Fault] = []
+        done = False
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for index in wanted:
+                    tasks.create_task(self._fetch(index, name(index), room, faults))
+            done = not faults
+        except ExceptionGroup as exc:
+            raise exc.exceptions[0] from exc
+        finally:
+            if not done:
+                for index in wanted:
+                    self._blobs.remove(name(index))
+        if faults:
+            raise InvalidError(faults)
+
+    async def _fetch(
+        self, index: int, ref: str, room: asyncio.Semaphore, faults: list[Fault]
+    ) -> None:
+        feeding, found = self._feedings[index], self._found[index]
+        try:
+            async with room:
+                got = await self._fetcher.fetch(found.url, self._blobs.path(ref))
+        except FetchError as exc:
+            faults.append(Fault(f"{feeding.loc}/url", str(exc), exc.kind))
+            return
+        kind, name = got.content_type, got.name
+        if isinstance(feeding.payload, Referred):
+            kind, name = feeding.payload.content_type or kind, feeding.payload.name or name
+        meta = _meta(kind, name, got.sha256)
+        self._found[index] = _Found(b"", size=got.size, meta=meta, url=found.url)
+
     def put(self, name: Callable[[int], str]) -> tuple[Feed, ...]:
         """Return the messages as they travel; large ones are in the blob store after this.
 
@@ -90,9 +143,14 @@ class Start:
             inline = found.size <= min(INLINE_LIMIT, room)
             if inline and found.upload:
                 data = self._blobs.existing(files.ref(found.upload)).read_bytes()
+            elif inline and found.url:
+                data = self._blobs.existing(name(index)).read_bytes()
+                self._blobs.remove(name(index))
             elif not inline:
                 blob = name(index)
-                if found.upload:
+                if found.url:
+                    pass  # it is there already
+                elif found.upload:
                     self._blobs.link(files.ref(found.upload), blob)
                 else:
                     self._blobs.write(blob, [data])
@@ -110,15 +168,21 @@ class Start:
         ]
 
 
-async def begin(feedings: Sequence[Feeding], blobs: BlobFolder, who: Who) -> Start:
+async def begin(
+    feedings: Sequence[Feeding], blobs: BlobFolder, who: Who, fetcher: Fetcher
+) -> Start:
     """Return the start data, looked at in a thread where that may take time."""
     if all(isinstance(feeding.payload, Inline) for feeding in feedings):
-        return Start(feedings, blobs, who)
-    return await asyncio.to_thread(Start, feedings, blobs, who)
+        return Start(feedings, blobs, who, fetcher)
+    return await asyncio.to_thread(Start, feedings, blobs, who, fetcher)
 
 
 async def put(start: Start, session: str) -> StartData:
-    """Return the start data of a session."""
+    """Return the start data of a session; what is named by URL is fetched first.
+
+    Raises:
+        InvalidError: Something of it could not be had.
+    """
     return StartData(await _put(start, lambda index: start_ref(session, index)))
 
 
@@ -130,13 +194,14 @@ async def put_at(start: Start, ref: str) -> tuple[Feed, ...]:
 async def _put(start: Start, name: Callable[[int], str]) -> tuple[Feed, ...]:
     if not start.needs_files:
         return start.put(name)
+    await start.fetch(name)
     return await asyncio.to_thread(start.put, name)
 
 
 def _is_small(found: Sequence[_Found]) -> bool:
     total = 0
     for one in found:
-        if one.upload or one.size > INLINE_LIMIT:
+        if one.upload or one.url or one.size > INLINE_LIMIT:
             return False
         total += one.size
     return total <= INLINE_TOTAL

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from apps.restful.service import start_data
+from apps.restful.service import webhooks as hooks
 from apps.restful.service.access import Who
 from apps.restful.service.answer import Answer, Queue, look
 from apps.restful.service.errors import BusyError, ConflictError, InvalidError, TooManyError
@@ -43,6 +44,7 @@ class Order:
     body_hash: str = ""
     known: KnownShape | None = None
     """The shape of a workflow, which may have been checked before."""
+    webhooks: Sequence[hooks.HookAsked] = ()
     refused: Sequence[Fault] = ()
     """Faults found before; they are reported with all others."""
 
@@ -100,6 +102,7 @@ async def submit(parts: Parts, order: Order, who: Who) -> Answer:
             idempotency_key=order.idempotency_key,
             body_hash=order.body_hash,
             tenant=who.tenant,
+            webhooks=hooks.made(order.webhooks, who),
         )
         with parts.pokes.listen(session) as bell:
             gateway = parts.pokes.gateway if wait > 0 else ""
@@ -186,10 +189,14 @@ async def _checked(parts: Parts, order: Order, who: Who) -> tuple[Plan, start_da
     for _ in range(_TRIES):
         version = parts.specs.version
         checked = _check(parts, order)
-        if checked.plan is not None and not order.refused and not checked.feedings:
-            return checked.plan, start_data.Start((), parts.blobs, who), version
-        start = await start_data.begin(checked.feedings, parts.blobs, who)
-        faults = [*checked.faults, *start.faults, *order.refused]
+        refused = [
+            *order.refused,
+            *hooks.faults(order.webhooks, checked.plan, parts.fetcher.rules),
+        ]
+        if checked.plan is not None and not refused and not checked.feedings:
+            return checked.plan, start_data.Start((), parts.blobs, who, parts.fetcher), version
+        start = await start_data.begin(checked.feedings, parts.blobs, who, parts.fetcher)
+        faults = [*checked.faults, *start.faults, *refused]
         if checked.plan is not None and not faults:
             return checked.plan, start, version
         # Before a request is refused, its faults must hold against the specs as they are now.

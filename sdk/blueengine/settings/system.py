@@ -47,6 +47,9 @@ class SystemSettings:
     """An instance silent for so long is given up."""
     patience_seconds: float = 30.0
     """How long to wait for Redis to come back before work in flight fails."""
+    outside_allow: str = ""
+    """Addresses of the own network that webhooks and start data by URL may lead to: networks, host
+    names, ``loopback``, ``private``; with commas or spaces between."""
     log_level: str = "INFO"
     kafka_brokers: str = ""
     """``host:port`` of brokers, with commas between: data between engines goes over Kafka then."""

@@ -84,9 +84,13 @@ async def test_meanings_are_checked_all_at_once(gateway: Gateway) -> None:
             {"channelName": "Gone", "payload": 1},
             {"channelName": "B", "payload": {"base64": "???"}},
             {"channelName": "B", "payload": {"fileId": "nothing"}},
-            {"channelName": "B", "payload": {"url": "http://example.com/x"}},
+            {"channelName": "B", "payload": {"url": "http://127.0.0.1/x"}},
         ],
-        "webhooks": [{"callbackUrl": "http://example.com"}],
+        "webhooks": [
+            {"callbackUrl": "http://example.com", "callbackHeader": {"Host": "x", "A": "b\n"}},
+            {"callbackUrl": "http://[::ffff:10.0.0.1]/", "statusTypes": [""]},
+            {"callbackUrl": "gopher://example.com"},
+        ],
         "interactive": True,
         "retry": {"maxAttempts": 2},
     }
@@ -97,9 +101,13 @@ async def test_meanings_are_checked_all_at_once(gateway: Gateway) -> None:
         ("/startData/0/channelName", "unknown-channel"),
         ("/startData/1/payload/base64", "bad-payload"),
         ("/startData/2/payload/fileId", "unknown-file"),
-        ("/startData/3/payload/url", "not-supported"),
-        ("/webhooks", "not-supported"),
+        ("/startData/3/payload/url", "bad-url"),
         ("/retry/maxAttempts", "interactive-retry"),
+        ("/webhooks/0/callbackHeader/Host", "bad-header"),
+        ("/webhooks/0/callbackHeader/A", "bad-header"),
+        ("/webhooks/1/callbackUrl", "forbidden-address"),
+        ("/webhooks/1/statusTypes/0", "bad-type"),
+        ("/webhooks/2/callbackUrl", "bad-url"),
     ]
     assert (await gateway.get("/sessions")).json()["data"]["sessions"] == []
 

@@ -5,8 +5,10 @@ import pytest
 
 from apps.restful.api import render
 from apps.restful.api.problems import STATUS, answer
+from apps.restful.api.times import when
 from apps.restful.service import errors
 from apps.restful.service.answer import Answer, Queue
+from apps.sessions import results
 from blueengine.errors import BlueEngineError
 from blueengine.wire import codec
 from blueengine.wire.envelope import Meta, Stored
@@ -14,7 +16,7 @@ from blueengine.wire.report import Fault
 
 
 def shown(item: Stored) -> object:
-    return orjson.loads(orjson.dumps(render.result("s", "C", 3, item)))
+    return orjson.loads(orjson.dumps(results.result("s", "C", 3, item)))
 
 
 def test_json_is_inline_and_untouched() -> None:
@@ -61,8 +63,8 @@ def test_only_a_failed_session_has_an_error() -> None:
 
 
 def test_times_are_iso_8601() -> None:
-    assert render.when(0) is None
-    assert render.when(1_700_000_000_123_456) == "2023-11-14T22:13:20.123Z"
+    assert when(0) is None
+    assert when(1_700_000_000_123_456) == "2023-11-14T22:13:20.123Z"
 
 
 @pytest.mark.parametrize("kind", STATUS)

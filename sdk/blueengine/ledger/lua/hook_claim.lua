@@ -3,15 +3,15 @@
 -- include: base outbox
 -- ARGV  1 at most so many  2 lease, microseconds  3 at most so many for one receiver
 --       4 receivers with less room than that: "host:port=room,…"
--- answer: {microseconds until something is due for which there is room, or -1,
---          {queue, claim, tries, since, webhook, event, kept body}, …}
+-- answer: {microseconds until something is due for which there is room, or -1, now,
+--          {queue, claim, tries, since, webhook, event, kept body, gone}, …}
 local t, left, each, rooms, full = now(), tonumber(ARGV[1]), tonumber(ARGV[3]), {}, 0
 for _, pair in ipairs(split(ARGV[4])) do
   local receiver, room = string.match(pair, '^(.*)=(%d+)$')
   rooms[receiver] = tonumber(room)
   full = full + 1
 end
-local out = {-1}
+local out = {-1, num(t)}
 local due = redis.call('ZRANGEBYSCORE', K.hook_receivers(), '-inf', num(t), 'LIMIT', 0, left + full)
 for _, receiver in ipairs(due) do
   local room = math.min(left, rooms[receiver] or each)
