@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+from blueengine.cli import output
+from blueengine.cli.output import Json, Url
+
 app = typer.Typer(
     no_args_is_help=True,
     help="For those who write engines.\n\nExample: blueengine engine run engines/hello/engine.py",
@@ -37,3 +40,24 @@ def run_engine(
     from blueengine.runtime.launch import run_file
 
     raise typer.Exit(run_file(file))
+
+
+@app.command("replay")
+def replay_session(
+    session: Annotated[str, typer.Argument(metavar="SESSION", help="The session's id.")],
+    file: Annotated[Path, typer.Argument(help="The engine's .py file.")],
+    *,
+    node: Annotated[str, typer.Option(help="Its name in the graph, if it is there twice.")] = "",
+    url: Url = output.DEFAULT_URL,
+    json: Json = False,
+) -> None:
+    """Run an engine here on what it received in a session, in this process: a debugger works.
+
+    The channels it reads must have been kept: "interested": true. No platform's slot is taken, and
+    nothing is sent to other engines.
+
+    Example: blueengine engine replay session-process-workflow-0-1636105719.5-vv6gz93f engine.py
+    """
+    from blueengine.cli.replay import replay
+
+    raise typer.Exit(replay(session, file, node=node, url=url, as_json=json))

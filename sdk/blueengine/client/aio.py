@@ -351,7 +351,7 @@ class AsyncClient:
         return data.decode() if kind == "text/plain" else data
 
     async def array(self, blob: answers.Blob) -> "NDArray[np.uint8]":
-        """Return an image as an array of height x width x 3, RGB; see ``Image.array``.
+        """Return an image as an array of height x width x 3, RGB; see ``Image.rgb``.
 
         Needs ``pip install 'blueengine[image]'``.
 
@@ -359,7 +359,7 @@ class AsyncClient:
             DataTypeError: The result is no image.
         """
         image = Image(await self.read(blob), content_type=blob.content_type)
-        return await asyncio.to_thread(lambda: image.array)
+        return await asyncio.to_thread(lambda: image.rgb)
 
     # -- anything else ----------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, NoReturn, TypeVar
+from typing import Any, Final, Literal, NoReturn, TypedDict, TypeVar, Unpack
 
 from blueengine.errors import BlueEngineError, DeclarationError
 from blueengine.runtime import signatures
@@ -24,6 +24,23 @@ RunIn = Literal["process", "thread"]
 
 WORKER_VARIABLE: Final = "BLUEENGINE_WORKER"
 """Set in worker processes: ``<socket fd>,<flags fd>,<step>``."""
+
+
+class StepOptions(TypedDict, total=False):
+    """What ``step`` takes beside the name; see ``add_step``."""
+
+    init_func: Function | None
+    start_func: Function | None
+    end_func: Function | None
+    stop_func: Function | None
+    terminate_func: Function | None
+    input_channels: Iterable[str]
+    output_channels: Iterable[str]
+    required_channels: Iterable[str]
+    keep_channels: Iterable[str]
+    run_in: RunIn
+    batch_size: int
+    batch_wait: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +187,7 @@ class BlueEngine:
             self._complain(exc)
         self._steps.append(step)
 
-    def step(self, name: str = "", **declared: Any) -> Callable[[F], F]:
+    def step(self, name: str = "", **declared: Unpack[StepOptions]) -> Callable[[F], F]:
         """Declare the decorated function as the process_func of a step; see ``add_step``."""
 
         def declare(function: F) -> F:
