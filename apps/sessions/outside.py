@@ -106,7 +106,7 @@ class Rules:
             "it must begin with http:// or https://": parsed.scheme not in PORTS,
             "it has no host": not host,
             "it must hold no name or password": bool(parsed.userinfo),
-            "its port must be 1 to 65535": not 0 < (parsed.port or 1) < 65536,
+            "its port must be 1 to 65535": parsed.port is not None and not 0 < parsed.port < 65536,
         }
         return next((why for why, so in wrong.items() if so), "") or self._host_fault(host)
 

@@ -23,6 +23,7 @@ GROUPS: Final = {
     "sessions": "blueengine.cli.sessions",
     "engines": "blueengine.cli.engines",
     "engine": "blueengine.cli.engine",
+    "webhooks": "blueengine.cli.webhooks",
 }
 """Command -> module whose ``app`` holds its subcommands."""
 COMMANDS: Final = {"run": "blueengine.cli.run_workflow", "new-engine": "blueengine.cli.new_engine"}
