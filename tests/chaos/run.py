@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import orjson
 
+from apps.sessions.checkup import Checkup
 from apps.sessions.store import SessionStore
 from blueengine import ledger
 from blueengine.kit.redis_address import RedisAddress
@@ -143,6 +144,8 @@ async def _judge(report: Report, town: Town, drive: Clients, link: Link) -> None
     with contextlib.suppress(TimeoutError):
         await until(tidy, 30)
     report.findings += left
+    look = Checkup(link)
+    report.findings += [f"doctor: {finding}" async for finding in look.run()]
 
 
 async def _results(store: SessionStore, blobs: BlobFolder, one: Sent) -> Results:

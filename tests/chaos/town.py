@@ -208,6 +208,8 @@ class Town:
             return
         if place.engine and code == GONE and place.engine.instance in self.hurt:
             return
+        if code == 1 and "no Redis at" in self._last_words(place):
+            return  # it was started while Redis was away, and is started again
         name = place.engine.instance if place.engine else place.name
         self.findings.append(f"{name} ended with {code}: {self._last_words(place)}")
 

@@ -28,7 +28,7 @@ def decode(model: type[M], raw: bytes) -> M:
         decoder = _decoders[model] = msgspec.msgpack.Decoder(model)
     try:
         message = decoder.decode(raw)
-    except (msgspec.ValidationError, msgspec.DecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise DecodeError(f"not a {model.__name__} this version understands: {exc}") from exc
     if not isinstance(message, model):  # the decoder's own promise, stated for the type checker
         raise DecodeError(f"decoded a {type(message).__name__}, wanted a {model.__name__}")

@@ -34,7 +34,7 @@ async def test_blobs_of_no_session_go_and_others_stay(
     monkeypatch.setattr(orphans, "AT_ONCE", 3)
     kept = a_session()
     await store.submit(kept, specs_version=-1, gateway="")
-    aged(blobs, kept.plan.session)
+    aged(blobs, kept.session)
     gone = {aged(blobs, a_session_id()) for _ in range(7)}
     young = a_session_id()
     blobs.write(start_ref(young, 0), [b"x"])
@@ -44,7 +44,7 @@ async def test_blobs_of_no_session_go_and_others_stay(
     assert await sweep.remove() == 7
     assert await sweep.remove() == 0
     left = {path.name for path in (blobs.root / "sessions").iterdir()}
-    assert left == {kept.plan.session, young}
+    assert left == {kept.session, young}
     assert blobs.existing(upload_ref("mine"))
 
 

@@ -35,7 +35,9 @@ def test_an_unknown_version_is_an_error(model: type[msgspec.Struct]) -> None:
 
 
 @pytest.mark.parametrize("model", [Plan, StartData, Stored, Header, Meta])
-@pytest.mark.parametrize("raw", [b"", b"\xc1", b"\x93", b"\xa3abc", b"[]", b"\x90"])
+@pytest.mark.parametrize(
+    "raw", [b"", b"\xc1", b"\x93", b"\xa3abc", b"[]", b"\x90", b"\x92\xa1\x80"]
+)
 def test_nonsense_is_an_error(model: type[msgspec.Struct], raw: bytes) -> None:
     with pytest.raises(DecodeError, match=model.__name__):
         codec.decode(model, raw)

@@ -11,6 +11,7 @@ from blueengine.wire import lifecycle
 SCRIPTS = ledger.load()
 LUA = {
     "tonumber",
+    "tostring",
     "ipairs",
     "pairs",
     "unpack",
