@@ -105,6 +105,17 @@ test-chaos: ## kill, pause and restart parts; nothing is lost
 $(TEST_TARGETS): test-%: setup
 	@$(BIN)/python -m pytest tests/$* $(PYTEST_ARGS)
 
+# Which cases the fuzzer makes, for example: make test-fuzz FUZZ_ARGS='--examples 500 --seed 7'
+FUZZ_ARGS ?=
+
+.PHONY: test-fuzz
+test-fuzz: setup ## thousands of requests made from the OpenAPI document; no 5xx, no other shape
+	@$(BIN)/python -m tests.kit.fuzz $(FUZZ_ARGS)
+
+.PHONY: openapi
+openapi: setup ## renew docs/openapi.json, which a test holds
+	@$(BIN)/python scripts/write_openapi.py
+
 .PHONY: coverage
 coverage: setup ## run every test and show which lines and branches none of them took
 	@rm -f .coverage .coverage.*

@@ -57,5 +57,5 @@ def build(parts: Parts) -> FastAPI:
     app.add_middleware(Door, parts=parts, rules=Rules())
     app.add_middleware(Measure, metrics=parts.metrics)
     problems.install(app)
-    openapi.install(app)
+    openapi.install(app, rules.RULES)
     return app

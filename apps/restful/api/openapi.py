@@ -1,11 +1,14 @@
 """What FastAPI cannot know by itself of the OpenAPI document."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from apps.restful.api.problems import WORDS
+from apps.restful.api.rules import Rule
 from apps.restful.api.schemas import KeyRequest, SingleEngineRequest, TenantRequest, WorkflowRequest
 
 WAIT_NOTE: Final = "Answer when the session ends or after this time, whichever is first."
@@ -25,7 +28,7 @@ def in_body(model: type[BaseModel]) -> dict[str, Any]:
     examples = extra.get("examples", []) if isinstance(extra, dict) else []
     content: dict[str, Any] = {"schema": {"$ref": _REF.format(model=model.__name__)}}
     if isinstance(examples, list) and examples:
-        content["example"] = examples[0]
+        content["examples"] = {f"{at}": {"value": value} for at, value in enumerate(examples, 1)}
     return {"requestBody": {"required": True, "content": {"application/json": content}}}
 
 
@@ -56,8 +59,44 @@ def reads(model: type[BaseModel]) -> dict[str, Any]:
     return document
 
 
-def install(app: FastAPI) -> None:
-    """Have the app's document hold the models of the bodies that routes read by themselves."""
+def _links(*operations: str, **parameters: str) -> dict[str, Any]:
+    return {name: {"operationId": name, "parameters": parameters} for name in operations}
+
+
+_SESSION: Final = "$response.body#/data/sessionId"
+
+
+def _session_links(read: str, written: str) -> dict[str, Any]:
+    """Return the links of a submitted session; the channels are those of the example."""
+    result = {"session_id": _SESSION, "channel": "Result"}
+    return {
+        **_links("read_session", "stop_session", read, session_id=_SESSION),
+        **_links("read_results", **result),
+        **_links("read_blob", **result, index="0"),
+        **_links("push_message", "end_channel", session_id=_SESSION, **{"path.name": written}),
+    }
+
+
+_FILE: Final = _links(
+    "download", "read_upload", "resume_upload", file_id="$response.body#/data/fileId"
+)
+_LINKS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "process_single_engine": _session_links("read_single_engine", "Control"),
+    "process_workflow": _session_links("read_workflow", "Input"),
+    "upload": _FILE,
+    "resume_upload": _FILE,
+}
+"""Operation -> what may be asked with what its answer holds."""
+
+_REFUSAL: Final = {"application/json": {"schema": {"$ref": _REF.format(model="ErrorEnvelope")}}}
+_SCHEMES: Final = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+
+
+def install(app: FastAPI, rules: Mapping[tuple[str, str], Rule]) -> None:
+    """Have the app's document hold what FastAPI cannot know: bodies, refusals, keys, links."""
     made = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -66,9 +105,31 @@ def install(app: FastAPI) -> None:
             _, found = models_json_schema(
                 [(model, "validation") for model in _READ], ref_template=_REF
             )
-            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            components = document.setdefault("components", {})
+            schemas = components.setdefault("schemas", {})
             schemas.update(found.get("$defs", {}))
+            for name in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(name, None)  # FastAPI's own shape of a 422, which nobody gets
+            components["securitySchemes"] = _SCHEMES
+            for path, operations in document["paths"].items():
+                for method, operation in operations.items():
+                    _complete(operation, rules[method.upper(), path])
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI's documentation shows
+
+
+def _complete(operation: dict[str, Any], rule: Rule) -> None:
+    """Add what every route can answer, and who may use it."""
+    answers = operation["responses"]
+    if rule.scope is not None:
+        operation["security"] = [{}, *({name: []} for name in _SCHEMES)]
+        operation["x-scope"] = str(rule.scope)
+        answers |= {str(code): answers.get(str(code), {}) for code in (401, 403, 429, 503)}
+        for code in [code for code in answers if code >= "400"]:
+            answers[code] = {"description": WORDS[int(code)], "content": _REFUSAL}
+    found = _LINKS.get(operation["operationId"])
+    for good in ("200", "201", "202"):
+        if found and good in answers:
+            answers[good]["links"] = found

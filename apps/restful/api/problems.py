@@ -49,7 +49,7 @@ RETRY_AFTER: Final = "1"
 CLIENT_GONE: Final = 499
 """For the counters only: nobody reads that answer."""
 
-_WORDS: Final = {
+WORDS: Final = {
     400: "The body is not JSON: syntax, encoding, duplicate members, nesting.",
     401: "There is no valid API key in the request.",
     403: "The key may not do this.",
@@ -63,6 +63,7 @@ _WORDS: Final = {
     503: "Redis is away or refuses writes; see Retry-After.",
     507: "The blob folder is full.",
 }
+"""Status code -> what it means here."""
 
 
 Documents = dict[int | str, dict[str, Any]]
@@ -75,7 +76,7 @@ def document(model: type[BaseModel], *, code: int = 200, says: str = "") -> Docu
 
 def documented(*codes: int) -> Documents:
     """Return these refusals as OpenAPI wants them."""
-    return {code: {"model": ErrorEnvelope, "description": _WORDS[code]} for code in codes}
+    return {code: {"model": ErrorEnvelope, "description": WORDS[code]} for code in codes}
 
 
 def from_fault(fault: Fault) -> dict[str, str]:

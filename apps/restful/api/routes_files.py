@@ -185,7 +185,7 @@ def word(text: str, loc: str) -> str:
     "/files/{file_id}",
     summary="Download a file",
     response_class=FileResponse,
-    responses=DOCUMENTS | documented(404),
+    responses=DOCUMENTS | documented(404, 416),
 )
 async def download(parts: PartsOf, who: WhoAsks, file_id: str) -> Response:
     """Return an uploaded file; ranges are served."""

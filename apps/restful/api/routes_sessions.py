@@ -31,7 +31,15 @@ router = APIRouter(prefix="/api/v1", tags=["sessions"])
 
 _ANSWERS: Final = document(
     schemas.Envelope[schemas.SessionAnswer], says="It has ended."
-) | document(schemas.Envelope[schemas.SessionAnswer], code=202, says="It has not ended yet.")
+) | document(
+    schemas.Envelope[schemas.SessionAnswer],
+    code=202,
+    says="It has not ended yet.",
+)
+_TRIED: Final = document(
+    schemas.Envelope[schemas.SessionAnswer | schemas.DryRun],
+    says="It has ended; or, of a dry run, what would become of it.",
+)
 
 Wait = Annotated[
     float, Query(alias="waitTimeSecond", ge=0, allow_inf_nan=False, description=WAIT_NOTE)
@@ -63,7 +71,7 @@ async def process_single_engine(request: Request) -> Response:
     "/process-workflow",
     summary="Run a graph of engines",
     status_code=202,
-    responses=_ANSWERS | documented(400, 409, 413, 415, 422, 503),
+    responses=_ANSWERS | _TRIED | documented(400, 409, 413, 415, 422, 503),
     openapi_extra=reads(schemas.WorkflowRequest),
 )
 async def process_workflow(request: Request) -> Response:

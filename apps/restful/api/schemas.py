@@ -126,7 +126,14 @@ class SingleEngineRequest(_Common):
                     "inputs": {"Control": {"type": "JSON", "payload": {"name": "Ada"}}},
                     "outputs": {"Result": {"type": "JSON", "interested": True}},
                     "waitTimeSecond": 10,
-                }
+                },
+                {
+                    "engineId": "hello",
+                    "inputs": {"Control": {"type": "JSON"}},
+                    "outputs": {"Result": {"type": "JSON", "interested": True}},
+                    "interactive": True,
+                    "timeoutSecond": 600,
+                },
             ]
         }
     )
@@ -276,6 +283,26 @@ class Problems(_Out):
 class ErrorEnvelope(_Out):
     """Every answer below `/api/v1` that says no."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "status": "error",
+                    "message": "start data for the unknown channel 'Inptu'",
+                    "data": {
+                        "errors": [
+                            {
+                                "loc": "/startData/0/channelName",
+                                "msg": "start data for the unknown channel 'Inptu'",
+                                "type": "unknown-channel",
+                            }
+                        ]
+                    },
+                }
+            ]
+        }
+    )
+
     status: Literal["error"] = "error"
     message: str
     data: Problems
@@ -316,6 +343,18 @@ class BinaryResult(_Out):
 
 class SessionAnswer(_Out):
     """A session's status and its results so far."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "sessionId": "session-process-workflow-0-1636105719.5759473-vv6gz93fyL96uvcOUkCxt",
+                    "process": {"status": "finished"},
+                    "results": {"Result": [{"greeting": "Hello, Ada!"}]},
+                }
+            ]
+        }
+    )
 
     session_id: str
     process: Process
