@@ -1,6 +1,6 @@
 """API keys: make them, see them, revoke them."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -11,9 +11,9 @@ from apps.restful.api.deps import PartsOf, WhoAsks
 from apps.restful.api.openapi import in_body
 from apps.restful.api.problems import document, documented
 from apps.restful.api.responses import ok
-from apps.restful.api.times import when
 from apps.restful.service import manage
-from blueengine.wire.access import KeyRecord, Scope
+from blueengine.ledger.keys import view
+from blueengine.wire.access import Scope
 
 router = APIRouter(prefix="/api/v1/keys", tags=["keys"])
 
@@ -41,7 +41,7 @@ async def create_key(request: Request, parts: PartsOf, who: WhoAsks) -> Response
         rate=asked.rate_per_second,
         max_body=asked.max_body,
     )
-    return ok({"key": key, **_view(record, parts.clock.unix())}, status=201)
+    return ok({"key": key, **view(record, parts.clock.unix())}, status=201)
 
 
 @router.get(
@@ -60,7 +60,7 @@ async def list_keys(
     found = await manage.list_keys(parts, who, tenant=tenant, before=int(cursor or 0), limit=limit)
     now = parts.clock.unix()
     following = str(found[-1].created) if len(found) == limit else None
-    return ok({"keys": [_view(record, now) for record in found], "cursor": following})
+    return ok({"keys": [view(record, now) for record in found], "cursor": following})
 
 
 @router.get(
@@ -70,7 +70,7 @@ async def list_keys(
 )
 async def read_key(parts: PartsOf, who: WhoAsks, key_id: str) -> Response:
     """Return what is kept of a key."""
-    return ok(_view(await manage.read_key(parts, who, key_id), parts.clock.unix()))
+    return ok(view(await manage.read_key(parts, who, key_id), parts.clock.unix()))
 
 
 @router.delete(
@@ -80,20 +80,4 @@ async def read_key(parts: PartsOf, who: WhoAsks, key_id: str) -> Response:
 )
 async def revoke_key(parts: PartsOf, who: WhoAsks, key_id: str) -> Response:
     """End a key at once, at every gateway."""
-    return ok(_view(await manage.revoke_key(parts, who, key_id), parts.clock.unix()))
-
-
-def _view(record: KeyRecord, now: float) -> dict[str, Any]:
-    return {
-        "id": record.id,
-        "tenant": record.tenant,
-        "scopes": sorted(record.scopes),
-        "name": record.name,
-        "state": record.state(now),
-        "createdAt": when(record.created),
-        "expiresAt": when(record.expires),
-        "revokedAt": when(record.revoked),
-        "lastUsedAt": when(record.used),
-        "ratePerSecond": record.rate,
-        "maxBody": record.max_body,
-    }
+    return ok(view(await manage.revoke_key(parts, who, key_id), parts.clock.unix()))

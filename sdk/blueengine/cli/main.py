@@ -24,17 +24,21 @@ GROUPS: Final = {
     "engines": "blueengine.cli.engines",
     "engine": "blueengine.cli.engine",
     "webhooks": "blueengine.cli.webhooks",
+    "keys": "blueengine.cli.keys",
+    "tenants": "blueengine.cli.tenants",
 }
 """Command -> module whose ``app`` holds its subcommands."""
 COMMANDS: Final = {"run": "blueengine.cli.run_workflow", "new-engine": "blueengine.cli.new_engine"}
 """Command -> module with a function of that name."""
+KEY_OPTION: Final = "--api-key"
+KEY_VARIABLE: Final = "BLUEENGINE_API_KEY"
 MISSING: Final = "error: this command needs more packages: pip install 'blueengine[cli]'\n"
 OF_THE_EXTRA: Final = frozenset({"httpx", "rich", "typer"})
 
 HELP: Final = """Run graphs of engines as sessions.
 
-BLUEENGINE_URL names the platform and BLUEENGINE_API_KEY your key, where it wants one. NO_COLOR
-turns colours off.
+BLUEENGINE_URL names the platform. Where it wants a key, BLUEENGINE_API_KEY holds yours, or
+--api-key KEY anywhere on the line (which others on this machine can see). NO_COLOR turns colours off.
 
 Example: blueengine run workflows/hello.yml --input 'Input={"name": "Ada"}'
 """
@@ -43,7 +47,8 @@ Example: blueengine run workflows/hello.yml --input 'Input={"name": "Ada"}'
 def main() -> int:
     """Run the command line; the exit code."""
     try:
-        return run(build(sys.argv[1:]))
+        words = take_key(sys.argv[1:])
+        return run(build(words), words)
     except ModuleNotFoundError as exc:
         if (exc.name or "").partition(".")[0] not in OF_THE_EXTRA:
             raise
@@ -51,10 +56,23 @@ def main() -> int:
         return 1
 
 
-def run(app: Callable[..., Any]) -> int:
-    """Run ``app`` on the arguments of this process; the exit code."""
+def take_key(words: Sequence[str]) -> list[str]:
+    """Return the words without ``--api-key``, which is for every command; its value is kept."""
+    left = list(words)
+    end = left.index("--") if "--" in left else len(left)
+    for at, word in enumerate(left[:end]):
+        name, is_one, value = word.partition("=")
+        if name == KEY_OPTION and (is_one or at + 1 < end):
+            os.environ[KEY_VARIABLE] = value if is_one else left[at + 1]
+            del left[at : at + (1 if is_one else 2)]
+            break
+    return left
+
+
+def run(app: Callable[..., Any], words: Sequence[str] | None = None) -> int:
+    """Run ``app`` on these words, or the arguments of this process; the exit code."""
     try:
-        code = app(prog_name="blueengine", standalone_mode=True)
+        code = app(words, prog_name="blueengine", standalone_mode=True)
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
     except BlueEngineError as exc:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Collection
-from typing import Final
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from blueengine.ids import Entropy
 from blueengine.kit.redis_link import Link
@@ -14,6 +15,29 @@ SCRIPTS: Final = ("keep_key", "revoke_key")
 
 USED_STEP_US: Final = 60_000_000
 """How exactly the last use of a key is known."""
+
+
+def view(record: KeyRecord, now: float) -> dict[str, Any]:
+    """Return a key as people get it; ``now`` is seconds since the epoch."""
+    return {
+        "id": record.id,
+        "tenant": record.tenant,
+        "scopes": sorted(record.scopes),
+        "name": record.name,
+        "state": record.state(now),
+        "createdAt": _when(record.created),
+        "expiresAt": _when(record.expires),
+        "revokedAt": _when(record.revoked),
+        "lastUsedAt": _when(record.used),
+        "ratePerSecond": record.rate,
+        "maxBody": record.max_body,
+    }
+
+
+def _when(us: int) -> str | None:
+    if not us:
+        return None
+    return datetime.fromtimestamp(us / 1e6, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 class KeyStore:
