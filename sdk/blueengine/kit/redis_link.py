@@ -45,6 +45,7 @@ _pack: Callable[[tuple[Arg, ...]], bytes] = hiredis.pack_command  # type: ignore
 _REFUSALS: Final = ("OOM", "READONLY", "MISCONF", "LOADING", "MASTERDOWN", "NOREPLICAS")
 _CONNECT_SECONDS: Final = 5.0  # one try
 _CLOSE_SECONDS: Final = 1.0
+_TOGETHER: Final = 64  # commands that wait for a reply before they are sent all the same
 _BAD_LOGIN: Final = ("WRONGPASS", "NOAUTH", "NOPERM")
 
 
@@ -85,6 +86,7 @@ class _Wire(asyncio.Protocol):
         self.reader.feed(data)
         while (reply := self.reader.gets()) is not False:
             self.link.on_reply(reply)
+        self.link.on_replies()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.link.on_lost(self)
@@ -221,9 +223,24 @@ class Link:
             self._heard_at = self._loop.time()
         self._waiting.append((packed, future))
         if self._transport is not None:
-            if not self._unsent:
-                self._loop.call_soon(self._flush)
+            if len(self._unsent) in {0, _TOGETHER - 1}:
+                self._loop.call_soon(self._flush_in_turn)
             self._unsent.append(packed)
+
+    def _flush_in_turn(self) -> None:
+        """Send at once what nobody else is waiting before; else with the next replies.
+
+        So the commands that come during one round trip share a write, and each side wakes up once
+        for all of them.
+        """
+        count = len(self._unsent)
+        if count == len(self._waiting) or count >= _TOGETHER:
+            self._flush()
+
+    def on_replies(self) -> None:
+        """Send what has waited for replies, at the end of this turn. Caller: the socket."""
+        if self._unsent:
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         if self._unsent and self._transport is not None:

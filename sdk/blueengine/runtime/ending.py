@@ -72,7 +72,7 @@ class Endings:
         """Decide how the part ends, once; then let the workers clean up, and report."""
         if not part.live:
             return
-        part.state = State.ENDING
+        part.state, part.live = State.ENDING, False
         if outcome is Outcome.FINISHED:
             self._sender.end_channels(part)
         part.blocked.clear()
@@ -151,7 +151,7 @@ class Endings:
         part.cancel_kill()
         if part.state is not State.ENDING:  # refused or stale: the workers have not been told
             self._dismiss(part)
-        part.state = State.ENDED
+        part.state, part.live = State.ENDED, False
         del self._instance.parts[part.no]
         self._instance.note_over(part.start.session, part.start.node, part.start.attempt)
         if self._instance.by_node.get((part.start.session, part.start.node)) is part:

@@ -41,6 +41,8 @@ from blueengine.wire.spec import FORWARD, STATUS
 
 CREDIT_MESSAGES: Final = WINDOW_MESSAGES // 4
 CREDIT_BYTES: Final = WINDOW_BYTES // 4
+_RUNNING: Final = State.RUNNING  # found once: members of an Enum are slow to find
+_END: Final = Kind.END
 FORWARDED: Final = 64
 """Calls that may wait for a step before the step that forwards to it must wait."""
 
@@ -72,13 +74,15 @@ class Flow:
         meta: bytes,
         blob: str,
     ) -> None:
-        """Take a message that came for the part, or drop it when it is a repetition."""
+        """Take a message that came for the part; drop it when it is a repetition, or too late."""
+        if not part.live:
+            return
         try:
             source = part.accept(channel, sender, seq, kind)
         except MessageLostError as exc:
             self._endings.fail(part, exc.code, str(exc))
             return
-        if source is None or kind is Kind.END:
+        if source is None or kind is _END:
             return
         size = whole = len(payload)
         file = own_file = ""
@@ -120,6 +124,12 @@ class Flow:
     def _offer_to(self, part: Part, run: StepRun, port: str, message: Message) -> None:
         if part.finishing:
             return
+        if run.join.single:  # the message is a call of its own
+            (message.first or message).uses += 1
+            run.queue.append(Call([message], message.size))
+            run.queued_bytes += message.size
+            self.feed(part, run)
+            return
         keep = self._instance.steps[run.index].keep_channels
         (message.first or message).uses += 1  # by what is kept, or by the join and then its call
         before = None
@@ -141,12 +151,13 @@ class Flow:
     def feed(self, part: Part, run: StepRun) -> None:
         """Send a worker what waits for it, as far as it has room."""
         worker = run.worker
-        running = part.state is State.RUNNING and not run.held
+        running = part.state is _RUNNING and not run.held
         while running and run.queue and worker.has_room:
             call = run.queue.popleft()
             run.queued_bytes -= call.size
             run.in_flight.append(call)
-            items = tuple([message.item for message in call.messages])
+            messages = call.messages
+            items = (messages[0].item,) if len(messages) == 1 else tuple([m.item for m in messages])
             worker.ask(part.no, frames.Work(part.no, items, call.last), call.size)
         if running and run.queue and not run.hungry:
             run.hungry = True

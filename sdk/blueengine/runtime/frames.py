@@ -1,9 +1,11 @@
-"""What parent and worker say to each other over their socket: length-prefixed MessagePack.
+"""What parent and worker say to each other over their socket.
+
+Lists of frames in MessagePack, each list with its length before it.
 
 ``no`` is the parent's number of a session; it is never reused within one parent.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -127,18 +129,18 @@ ToWorker = Begin | Work | Resume | Leave | Quit
 FromWorker = Inited | Began | Out | Say | Done | Left
 
 _encoder = msgspec.msgpack.Encoder()
-_to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
-_from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
+_to_worker = msgspec.msgpack.Decoder(list[ToWorker])
+_from_worker = msgspec.msgpack.Decoder(list[FromWorker])
 
 
-def pack(frame: ToWorker | FromWorker) -> bytes:
-    """Return the frame as bytes, its length before it."""
-    body = _encoder.encode(frame)
+def pack(frames: Sequence[ToWorker] | Sequence[FromWorker]) -> bytes:
+    """Return frames that go together as bytes, their length before them."""
+    body = _encoder.encode(frames)
     return len(body).to_bytes(4, "big") + body
 
 
 class Splitter:
-    """Cuts a stream of bytes into the bodies of frames."""
+    """Cuts a stream of bytes into the bodies that were packed."""
 
     def __init__(self) -> None:
         """Begin with nothing."""
@@ -162,11 +164,11 @@ class Splitter:
         self._rest += data[at:]
 
 
-def to_worker(body: bytes) -> ToWorker:
-    """Return the frame a worker received."""
+def to_worker(body: bytes) -> list[ToWorker]:
+    """Return the frames a worker received."""
     return _to_worker.decode(body)
 
 
-def from_worker(body: bytes) -> FromWorker:
-    """Return the frame the parent received."""
+def from_worker(body: bytes) -> list[FromWorker]:
+    """Return the frames the parent received."""
     return _from_worker.decode(body)

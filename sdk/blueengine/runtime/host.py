@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -40,6 +41,7 @@ from blueengine.runtime.pushes import Pushes
 from blueengine.runtime.sending import Sender
 from blueengine.runtime.threads import Time, WorkerThread
 from blueengine.runtime.workers import Pool, WorkerProcess
+from blueengine.transport.base import Run
 from blueengine.transport.redis_streams import StreamReader
 from blueengine.wire import codec, command
 from blueengine.wire.envelope import Header, Kind
@@ -53,6 +55,10 @@ REFUSALS: Final = 3
 """After so many refusals a session fails."""
 EARLY_SECONDS: Final = 2.0
 """After this time one asks whether the Start that a message waits for will come."""
+
+_READY: Final = State.READY  # found once: members of an Enum are slow to find
+_ENDING: Final = State.ENDING
+_DATA: Final = Kind.DATA
 
 
 class Gone(Exception):  # noqa: N818 - not an error of this process: the platform gave it up
@@ -84,7 +90,7 @@ class Host:
         self._endings = Endings(instance, sender)
         self._flow = Flow(instance, sender, self._endings)
         self._pools = [self._make_pool(index) for index in range(len(instance.steps))]
-        self._early: dict[tuple[str, str], list[tuple[Header, bytes]]] = {}
+        self._early: dict[tuple[str, str], list[Run]] = {}
         self._next_no = 0
         self._closing = False
 
@@ -261,8 +267,8 @@ class Host:
             part.state = State.READY
         if start.go:
             self._release(part)
-        for header, payload in self._early.pop((start.session, start.node), ()):
-            self._on_message(header, payload)
+        for header, payloads in self._early.pop((start.session, start.node), ()):
+            self._on_run(header, payloads)
 
     def _is_linked(self, part: Part, name: str) -> bool:
         return name == FORWARD or name in part.node.reads
@@ -318,16 +324,16 @@ class Host:
     async def _take_messages(self) -> None:
         while True:
             try:
-                messages = await self._instance.transport.receive()
+                runs = await self._instance.transport.receive()
             except (ChannelsAwayError, StoreAwayError, StoreReplyError) as exc:
                 log.warning("no messages: %s", exc)
                 if isinstance(exc, ChannelsAwayError):
                     self._fail_readers(exc)
                 await asyncio.sleep(1)
                 continue
-            for header, payload in messages:
+            for header, payloads in runs:
                 try:
-                    self._on_message(header, payload)
+                    self._on_run(header, payloads)
                 except DecodeError:
                     log.exception("dropped a message that this version cannot read")
 
@@ -342,11 +348,11 @@ class Host:
         """A message of a part cannot be delivered."""
         self._endings.fail(part, exc.code, str(exc), again=exc.retriable)
 
-    def _on_message(self, header: Header, payload: bytes) -> None:
+    def _on_run(self, header: Header, payloads: Sequence[bytes]) -> None:
         part = self._instance.by_node.get((header.session, header.node))
         if part is None or part.start.attempt < header.attempt:
             if not header.start:
-                self._keep_early(header, payload)
+                self._keep_early(header, payloads)
                 return
             self._on_start(codec.decode(command.Start, header.start))
             part = self._instance.by_node.get((header.session, header.node))
@@ -356,37 +362,34 @@ class Host:
         if part.start.attempt != header.attempt or not part.live:
             self._discard(header)
             return
-        if part.state is State.READY:
+        if part.state is _READY:
             self._release(part)  # a writer was told to Go, so all are ready
-        self._flow.arrive(
-            part,
-            header.channel,
-            header.sender,
-            header.seq,
-            header.kind,
-            payload,
-            header.meta,
-            header.blob,
-        )
-        if header.kind is not Kind.DATA:
+        channel, sender, seq, meta = header.channel, header.sender, header.seq, header.meta
+        arrive = self._flow.arrive
+        *before, last = payloads
+        for payload in before:
+            arrive(part, channel, sender, seq, _DATA, payload, meta, "")
+            seq += 1
+        arrive(part, channel, sender, seq, header.kind, last, meta, header.blob)
+        if header.kind is not _DATA:
             self._endings.look_for_end(part)
 
-    def _keep_early(self, header: Header, payload: bytes) -> None:
+    def _keep_early(self, header: Header, payloads: Sequence[bytes]) -> None:
         """Keep a message for a while: its Start may be on its way on the other stream."""
         key = (header.session, header.node)
         waiting = self._early.setdefault(key, [])
-        waiting.append((header, payload))
+        waiting.append((header, payloads))
         if len(waiting) == 1:
             self._sift_later(key, waiting)
 
-    def _sift_later(self, key: tuple[str, str], waiting: list[tuple[Header, bytes]]) -> None:
+    def _sift_later(self, key: tuple[str, str], waiting: list[Run]) -> None:
         def sift() -> None:
             if self._early.get(key) is waiting:  # else its Start came
                 self._instance.spawn(self._sift_early(key, waiting), "early")
 
         asyncio.get_running_loop().call_later(EARLY_SECONDS, sift)
 
-    async def _sift_early(self, key: tuple[str, str], waiting: list[tuple[Header, bytes]]) -> None:
+    async def _sift_early(self, key: tuple[str, str], waiting: list[Run]) -> None:
         """Drop early messages of attempts that this instance has no slot of.
 
         A Start may be late by any time (the stream of commands has a connection of its own), but
@@ -433,7 +436,7 @@ class Host:
                 self._on_began(part, frame)
             elif frame.error:
                 log.error("stop_func failed in %s:\n%s", part.start.session, frame.traceback)
-            if part.state is State.ENDING:
+            if part.state is _ENDING:
                 self._endings.leave_when_idle(part)
         self._flow.feed_next(worker)
 

@@ -20,6 +20,8 @@ class Join(Generic[T]):
         """Join by these channels."""
         self._required = tuple(dict.fromkeys(required))
         self._keep = frozenset(keep)
+        self.single = not self._required and not self._keep
+        """Whether every message is a call of its own."""
         self._waiting: dict[str, deque[T]] = {name: deque() for name in self._required}
         self._kept: dict[str, T] = {}
         self._beside: dict[str, deque[T]] = {}

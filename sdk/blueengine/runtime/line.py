@@ -32,8 +32,8 @@ class Line:
         """Whether time is virtual: what waits for it is done when there is nothing else to do."""
         self._sock = sock
         self._splitter = frames.Splitter()
-        self._received: list[bytes] = []
-        self._out: list[bytes] = []
+        self._received: list[frames.ToWorker] = []
+        self._out: list[frames.FromWorker] = []
         self._flushed_at = time.monotonic()
         self._writing = threading.Lock()
         self._late = threading.Event()
@@ -63,11 +63,13 @@ class Line:
             self._flushed_at = time.monotonic()  # what comes of this may share a write
             if not data:
                 raise ParentGoneError
-            self._received = [*self._splitter.feed(data)]
+            self._received = [
+                f for body in self._splitter.feed(data) for f in frames.to_worker(body)
+            ]
             self._received.reverse()
         if self._timers:
             self._do_what_is_due()
-        return frames.to_worker(self._received.pop())
+        return self._received.pop()
 
     def later(self, seconds: float, do: Callable[[], None]) -> None:
         """Do something after a while, in the worker's thread."""
@@ -87,9 +89,8 @@ class Line:
 
     def send(self, frame: frames.FromWorker) -> None:
         """Queue a frame; those of a short while share a write."""
-        packed = frames.pack(frame)
         with self._writing:
-            self._out.append(packed)
+            self._out.append(frame)
         if time.monotonic() - self._flushed_at > FLUSH_AFTER or len(self._out) >= FLUSH_FRAMES:
             self.flush()
         elif not self._late.is_set():
@@ -107,7 +108,7 @@ class Line:
         with self._writing:
             if self._out:
                 try:
-                    self._sock.sendall(b"".join(self._out))
+                    self._sock.sendall(frames.pack(self._out))
                 except OSError:
                     raise ParentGoneError from None
                 self._out.clear()

@@ -38,6 +38,8 @@ STORE_MESSAGES: Final = 2048
 SPANS: Final = 200
 """Calls whose times are kept for the session's timeline."""
 
+_DATA: Final = Kind.DATA  # found once: members of an Enum are slow to find
+
 
 class State(Enum):
     """Where a part stands."""
@@ -52,7 +54,7 @@ class State(Enum):
     ENDED = auto()
 
 
-@dataclass
+@dataclass(slots=True)
 class Source:
     """One sender of one input channel."""
 
@@ -63,7 +65,7 @@ class Source:
     """Since the last credit."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Message:
     """One input message until its call is done."""
 
@@ -82,7 +84,7 @@ class Message:
     """The same message at another port, if that counts the uses of both."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Call:
     """One call of process_func."""
 
@@ -92,7 +94,7 @@ class Call:
     """Of end_func."""
 
 
-@dataclass
+@dataclass(slots=True)
 class StepRun:
     """One step at work for one session."""
 
@@ -117,7 +119,7 @@ class StepRun:
         return not self.queue and not self.in_flight
 
 
-@dataclass
+@dataclass(slots=True)
 class Route:
     """One reader of one output channel."""
 
@@ -131,9 +133,9 @@ class Route:
     """The reader takes nothing more."""
     unheard: bool = False
     """Nobody told the reader of the session: its first message does."""
-    newest: tuple[bytes, bytes, str] | None = None
-    """Payload, meta and blob of a message held back to the end of the turn: the end of the channel
-    may go with it."""
+    unsent: list[tuple[bytes, bytes, str]] = field(default_factory=list)
+    """Payload, meta and blob of messages held back to the end of the turn: they go together, and the
+    end of the channel may go with them."""
 
     @property
     def has_room(self) -> bool:
@@ -146,7 +148,7 @@ def weight(inline: int, in_blob: int) -> int:
     return inline or in_blob // BLOB_SHARE
 
 
-@dataclass
+@dataclass(slots=True)
 class Output:
     """One channel this part writes."""
 
@@ -172,7 +174,7 @@ class Output:
         return True
 
 
-@dataclass
+@dataclass(slots=True)
 class Counts:
     """What the tally is made of."""
 
@@ -288,6 +290,8 @@ class Part:
         self.folder = folder
         self.key = (start.session, start.attempt, start.node)
         self.state = State.STARTING
+        self.live = True
+        """Whether it still takes and makes messages: not ENDING or ENDED."""
         self.steps: list[StepRun] = []
         self.unbegun = 0
         """Steps whose start_func is not done."""
@@ -329,11 +333,6 @@ class Part:
         self.outputs = {port: self.channels[channel] for port, channel in self.node.writes.items()}
         """Output port -> what it is linked to; two ports may share a channel."""
 
-    @property
-    def live(self) -> bool:
-        """Whether the part still takes and makes messages."""
-        return self.state in {State.STARTING, State.READY, State.RUNNING}
-
     def accept(self, channel: str, sender: str, seq: int, kind: Kind) -> Source | None:
         """Note an arrived message; None when it is a repetition or nobody's.
 
@@ -349,7 +348,7 @@ class Part:
                 f" of {sender or 'the client'} never arrived"
             )
         source.expected += 1
-        if kind is not Kind.DATA:
+        if kind is not _DATA:
             source.ended = True
             self.open_sources -= 1
         return source

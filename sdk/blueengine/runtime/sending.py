@@ -1,7 +1,9 @@
 """Messages of a part on their way to their readers, and credits to its writers."""
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 from blueengine.kit.redis_link import Reply
 from blueengine.runtime import frames
@@ -11,6 +13,10 @@ from blueengine.transport.blobs import node_prefix
 from blueengine.wire import codec, command, names
 from blueengine.wire.envelope import Header, Kind
 from blueengine.wire.plan import CLIENT
+
+RUN_MESSAGES: Final = 64
+RUN_BYTES: Final = 1 << 18
+"""How much goes under one header."""
 
 
 class Sender:
@@ -33,9 +39,7 @@ class Sender:
                 name = f"{node}-{part.counts.messages_out}"
                 blob = f"{node_prefix(session, attempt, route.node)}/{name}"
                 self._instance.link_blob(frame.file, blob)
-            if route.newest is not None:
-                self._send_newest(part, output, route, Kind.DATA)
-            route.newest = (frame.payload, frame.meta, blob)
+            route.unsent.append((frame.payload, frame.meta, blob))
             route.messages += 1
             route.size += size
         if output.routes and not part.sending:
@@ -47,13 +51,40 @@ class Sender:
         part.sending = False
         for output in part.channels.values():
             for route in output.routes:
-                if route.newest is not None:
-                    self._send_newest(part, output, route, Kind.DATA)
+                if route.unsent:
+                    self._send_unsent(part, output, route, Kind.DATA)
 
-    def _send_newest(self, part: Part, output: Output, route: Route, kind: Kind) -> None:
-        """Send the newest message of a route, or the bare end of the channel when there is none."""
-        payload, meta, blob = route.newest or (b"", b"", "")
-        route.newest = None
+    def _send_unsent(self, part: Part, output: Output, route: Route, kind: Kind) -> None:
+        """Send what a route held back, in runs; the last message is of this kind."""
+        run: list[bytes] = []
+        size = 0
+        *before, (payload, meta, blob) = route.unsent
+        route.unsent = []
+        for earlier, its_meta, its_blob in before:
+            if its_meta or its_blob or size > RUN_BYTES or len(run) == RUN_MESSAGES:
+                if run:
+                    self._send_run(part, output, route, Kind.DATA, run)
+                run, size = [], 0
+            if its_meta or its_blob:
+                self._send_run(part, output, route, Kind.DATA, [earlier], its_meta, its_blob)
+            else:
+                run.append(earlier)
+                size += len(earlier)
+        if run and (meta or blob):
+            self._send_run(part, output, route, Kind.DATA, run)
+            run = []
+        self._send_run(part, output, route, kind, [*run, payload], meta, blob)
+
+    def _send_run(  # noqa: PLR0917 - the fields of a message
+        self,
+        part: Part,
+        output: Output,
+        route: Route,
+        kind: Kind,
+        payloads: Sequence[bytes],
+        meta: bytes = b"",
+        blob: str = "",
+    ) -> None:
         session, attempt, node = part.key
         header = Header(
             session,
@@ -67,10 +98,10 @@ class Sender:
             blob,
             start=_start(part, route.node) if route.unheard else b"",
         )
-        route.seq += 1
+        route.seq += len(payloads)
         route.unheard = False
         transport = self._instance.transport
-        sent = transport.send(route.instance, header, payload)
+        sent = transport.send(route.instance, header, *payloads)
         if transport.separate:
             part.sent.under_way += 1
             sent.add_done_callback(partial(self._on_sent, part))
@@ -86,8 +117,10 @@ class Sender:
         for output in part.channels.values():
             for route in output.routes:
                 if not route.closed:
-                    kind = Kind.END if route.newest is None else Kind.LAST
-                    self._send_newest(part, output, route, kind)
+                    if route.unsent:
+                        self._send_unsent(part, output, route, Kind.LAST)
+                    else:
+                        self._send_run(part, output, route, Kind.END, [b""])
         if part.pushes:
             part.pushes.no_more()
         for (channel, sender), source in part.sources.items():

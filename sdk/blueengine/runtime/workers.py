@@ -62,7 +62,7 @@ class WorkerProcess(asyncio.Protocol):
         self._on_lost = on_lost
         self._splitter = frames.Splitter()
         self._transport: asyncio.Transport | None = None
-        self._out: list[bytes] = []
+        self._out: list[frames.ToWorker] = []
         self._flushing = self._posted = False
         """Whether a write is due: at the end of this turn of the loop, after a while."""
         self._told_to_quit = False
@@ -156,12 +156,12 @@ class WorkerProcess(asyncio.Protocol):
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
-        self._out.append(frames.pack(frame))
+        self._out.append(frame)
 
     def post(self, frame: frames.ToWorker) -> None:
         """Queue a frame that nobody waits for: it goes with the next one, or after a while."""
         if not self._gone:
-            self._out.append(frames.pack(frame))
+            self._out.append(frame)
             if not self._posted:
                 self._posted = True
                 self._loop.call_later(POST_SECONDS, self._flush_posted)
@@ -220,7 +220,7 @@ class WorkerProcess(asyncio.Protocol):
             return  # not connected: sent when it is
         self._flushing = False
         if self._out and not self._transport.is_closing():
-            self._transport.write(b"".join(self._out))
+            self._transport.write(frames.pack(self._out))
         self._out.clear()
 
     # -- asyncio.Protocol -------------------------------------------------------------------------
@@ -233,7 +233,8 @@ class WorkerProcess(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hand on every frame that is whole."""
         for body in self._splitter.feed(data):
-            self._on_frame(self, frames.from_worker(body))
+            for frame in frames.from_worker(body):
+                self._on_frame(self, frame)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that nothing more will come."""

@@ -14,7 +14,7 @@ import msgspec
 from blueengine.datatypes import base
 from blueengine.kit.redis_link import Link, Reply
 from blueengine.ledger.instance import InstanceLedger, Part, Results
-from blueengine.transport.base import Message
+from blueengine.transport.base import Message, Run, singly
 from blueengine.transport.blobs import INLINE_LIMIT, BlobFolder, node_prefix
 from blueengine.transport.redis_streams import StreamReader
 from blueengine.wire import codec, command
@@ -202,14 +202,18 @@ class InMemory:
     async def open(self) -> None:
         """There is nothing to open."""
 
-    def send(self, instance: str, header: Header, payload: bytes) -> "asyncio.Future[Reply]":
-        """Deliver a message to the test."""
-        self._memory.take(header, payload)
+    def send(
+        self, instance: str, header: Header, payload: bytes, *more: bytes
+    ) -> "asyncio.Future[Reply]":
+        """Deliver messages to the test."""
+        for message in singly(header, (payload, *more)):
+            self._memory.take(*message)
         return _answered(b"")
 
-    async def receive(self) -> list[Message]:
+    async def receive(self) -> list[Run]:
         """Wait for messages of the test."""
-        return [await self.inbox.get()]
+        header, payload = await self.inbox.get()
+        return [(header, (payload,))]
 
     async def close(self) -> None:
         """There is nothing to close."""

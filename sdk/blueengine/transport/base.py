@@ -1,12 +1,26 @@
 """What a transport of data messages promises. One contract suite holds every transport to it."""
 
 import asyncio
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from blueengine.kit.redis_link import Reply
-from blueengine.wire.envelope import Header
+from blueengine.wire.envelope import Header, Kind
 
 Message = tuple[Header, bytes]
+Run = tuple[Header, Sequence[bytes]]
+"""Payloads that follow each other under one header; see ``Header``."""
+
+
+def singly(header: Header, payloads: Sequence[bytes]) -> Iterator[Message]:
+    """Yield the messages of a run, each with a header of its own."""
+    last = len(payloads) - 1
+    for at, payload in enumerate(payloads):
+        kind = header.kind if at == last else Kind.DATA
+        start = b"" if at else header.start
+        yield replace(header, seq=header.seq + at, kind=kind, start=start), payload
 
 
 class Transport(Protocol):
@@ -24,14 +38,16 @@ class Transport(Protocol):
     async def open(self) -> None:
         """Make this instance's inbox, so that others can write to it."""
 
-    def send(self, instance: str, header: Header, payload: bytes) -> "asyncio.Future[Reply]":
-        """Queue a message.
+    def send(
+        self, instance: str, header: Header, payload: bytes, *more: bytes
+    ) -> "asyncio.Future[Reply]":
+        """Queue a message, or a run of them.
 
         The future fails with ``ChannelError`` or ``StoreAwayError`` when it cannot be delivered, or
         not in time; nothing was sent then, or it does not matter any more.
         """
 
-    async def receive(self) -> list[Message]:
+    async def receive(self) -> list[Run]:
         """Wait for messages and return them; they count as read and their space is freed.
 
         Raises:

@@ -33,7 +33,7 @@ from blueengine.kit.backoff import delays
 from blueengine.kit.redis_link import Reply
 from blueengine.settings.kafka import KafkaSettings
 from blueengine.transport import kafka_topics
-from blueengine.transport.base import Message
+from blueengine.transport.base import Run, singly
 from blueengine.transport.kafka_topics import OVERHEAD_BYTES, REQUEST_MS, client_options
 from blueengine.wire import codec, names
 from blueengine.wire.envelope import Header
@@ -175,8 +175,13 @@ class KafkaTransport:
 
     # -- writing ----------------------------------------------------------------------------------
 
-    def send(self, instance: str, header: Header, payload: bytes) -> "asyncio.Future[Reply]":
-        """Queue a message; it goes with the next batch to that instance."""
+    def send(
+        self, instance: str, header: Header, payload: bytes, *more: bytes
+    ) -> "asyncio.Future[Reply]":
+        """Queue messages; they go with the next batch to that instance."""
+        if more:
+            messages = singly(header, (payload, *more))
+            return asyncio.gather(*(self.send(instance, *message) for message in messages))
         future: asyncio.Future[Reply] = self._loop.create_future()
         encoded = codec.encode(header)
         for size, limit in (
@@ -255,7 +260,7 @@ class KafkaTransport:
 
     # -- reading ----------------------------------------------------------------------------------
 
-    async def receive(self) -> list[Message]:
+    async def receive(self) -> list[Run]:
         """Wait for messages and return them, oldest first.
 
         Raises:
@@ -268,12 +273,12 @@ class KafkaTransport:
             raise InboxLostError(f"the inbox {self._inbox.topic} cannot be read: {exc!r}") from exc
         records = found.get(self._inbox, ())
         self._listen(bool(records))
-        messages: list[Message] = []
+        messages: list[Run] = []
         for record in records:
             self._untrimmed_bytes += len(record.value)
             try:
                 header = next(value for name, value in record.headers if name == HEADER)
-                messages.append((codec.decode(Header, header), record.value))
+                messages.append((codec.decode(Header, header), (record.value,)))
             except (DecodeError, StopIteration):
                 log.exception("dropped a message that this version cannot read")
         if records:

@@ -10,7 +10,7 @@ import logging
 from blueengine.errors import DecodeError
 from blueengine.kit import aio
 from blueengine.kit.redis_link import Link, Reply
-from blueengine.transport.base import Message
+from blueengine.transport.base import Run
 from blueengine.wire import codec, names
 from blueengine.wire.envelope import Header
 
@@ -50,7 +50,7 @@ class StreamReader:
         entries = [fields for _, fields in reply[0][1]]
         self._last = reply[0][1][-1][0].decode()
         self._untrimmed += len(entries)
-        self._untrimmed_bytes += sum(len(fields[-1]) for fields in entries)
+        self._untrimmed_bytes += sum(sum(map(len, fields)) for fields in entries)
         return entries
 
     def _trim(self) -> None:
@@ -80,8 +80,13 @@ class RedisStreams:
         await self._writing.send("EXPIRE", self._inbox, UNATTENDED_SECONDS)
         await made
 
-    def send(self, instance: str, header: Header, payload: bytes) -> "asyncio.Future[Reply]":
-        """Append a message to an instance's inbox, if that is still there."""
+    def send(
+        self, instance: str, header: Header, payload: bytes, *more: bytes
+    ) -> "asyncio.Future[Reply]":
+        """Append a run to an instance's inbox as one entry, if that is still there."""
+        words: list[bytes | str] = []
+        for further in more:
+            words += ["p", further]
         return self._writing.send(
             "XADD",
             names.inbox(instance),
@@ -91,19 +96,20 @@ class RedisStreams:
             codec.encode(header),
             "p",
             payload,
+            *words,
         )
 
-    async def receive(self) -> list[Message]:
+    async def receive(self) -> list[Run]:
         """Wait for messages and return them, oldest first."""
-        messages: list[Message] = []
+        runs: list[Run] = []
         for fields in await self._reader.read():
             if fields[0] != b"h":
                 continue
             try:
-                messages.append((codec.decode(Header, fields[1]), fields[3]))
+                runs.append((codec.decode(Header, fields[1]), fields[3::2]))
             except DecodeError:
                 log.exception("dropped a message that this version cannot read")
-        return messages
+        return runs
 
     async def close(self) -> None:
         """Do nothing: the links belong to whoever made them."""

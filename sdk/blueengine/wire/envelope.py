@@ -31,7 +31,11 @@ class Meta(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True):
-    """Who sent what to whom. ``seq`` counts from 0 per (attempt, sender, channel, reader)."""
+    """Who sent what to whom. ``seq`` counts from 0 per (attempt, sender, channel, reader).
+
+    Messages that follow each other and have neither meta nor blob may go under one header, as a
+    run: ``seq`` is that of the first, ``kind`` that of the last, and those before it are data.
+    """
 
     session: str
     attempt: int

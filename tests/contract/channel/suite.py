@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from blueengine.transport.base import Message, Transport
+from blueengine.transport.base import Message, Transport, singly
 from blueengine.wire.envelope import Header, Kind
 from tests.kit.wait import until
 
@@ -60,7 +60,8 @@ class Reader:
 
     async def _read(self, transport: Transport) -> None:
         while True:
-            self.got += await transport.receive()
+            for header, payloads in await transport.receive():
+                self.got += singly(header, payloads)
 
     async def until(self, count: int, seconds: float = 20) -> list[Message]:
         """Wait for so many messages, repetitions left out."""

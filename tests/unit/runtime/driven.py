@@ -34,14 +34,14 @@ class Driven:
         self._frames: list[frames.FromWorker] = []
 
     def send(self, *sent: frames.ToWorker) -> None:
-        self.sock.sendall(b"".join(map(frames.pack, sent)))
+        self.sock.sendall(frames.pack(sent))
 
     def receive(self) -> frames.FromWorker:
         """Return the next frame."""
         while not self._frames:
             data = self.sock.recv(1 << 16)
             assert data, "the worker is gone"
-            self._frames = [frames.from_worker(body) for body in self._splitter.feed(data)]
+            self._frames = [f for b in self._splitter.feed(data) for f in frames.from_worker(b)]
         return self._frames.pop(0)
 
     def begin(self, no: int = 1, *, outbox: bool = False, stored: tuple[str, ...] = ()) -> None:
