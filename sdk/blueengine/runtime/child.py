@@ -80,6 +80,8 @@ class Worker:
         self._sessions: dict[int, _Session] = {}
         self._batched = step.batch_size > 1
         self._batch: Batch[tuple[_Session, frames.Work]] = Batch(step.batch_size)
+        self._counts: dict[str, float] = {}
+        self._times: dict[str, tuple[int, float]] = {}
         self._init_data: Any = None
         self._loop: AbstractEventLoop | None = None
         self.make_loop: Callable[[], AbstractEventLoop] | None = None
@@ -90,7 +92,8 @@ class Worker:
         try:
             try:
                 self._values = Values(self._engine.settings)
-                self._init_data = self._call(self._step.init_func, Context())
+                context = Context(count=self._count, took=self._took)
+                self._init_data = self._call(self._step.init_func, context)
             except Exception as exc:  # noqa: BLE001 - whatever the author's code raises is reported
                 self.line.send(frames.Inited(*explain(exc)))
                 self.line.flush()
@@ -111,10 +114,24 @@ class Worker:
                         self._call(self._step.terminate_func, Context(init_data=self._init_data))
                         self.line.flush()
                         return 0
+                if self._counts or self._times:
+                    self._tell_numbers()
         except ParentGoneError:
             return 0
         finally:
             self.line.end()
+
+    def _count(self, name: str, amount: float) -> None:
+        self._counts[name] = self._counts.get(name, 0.0) + amount
+
+    def _took(self, name: str, seconds: float) -> None:
+        count, before = self._times.get(name, (0, 0.0))
+        self._times[name] = (count + 1, before + seconds)
+
+    def _tell_numbers(self) -> None:
+        self.line.send(frames.Counted(dict(self._counts), dict(self._times)))
+        self._counts.clear()
+        self._times.clear()
 
     def close(self) -> None:
         """Close the loop of async functions, for a worker that is not a process of its own."""
@@ -142,6 +159,8 @@ class Worker:
             is_cancelled=lambda: self._flags.is_raised(no),
             have_inputs_ended=lambda: self._flags.has_ended(no),
             say=say,
+            count=self._count,
+            took=self._took,
             logger=logging.LoggerAdapter(
                 logging.getLogger("blueengine.engine"),
                 {"session": begin.session, "engine": begin.engine},

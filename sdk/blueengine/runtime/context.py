@@ -3,7 +3,9 @@
 import logging
 import mmap
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,8 @@ class Context:
         is_cancelled: Callable[[], bool] = lambda: False,
         have_inputs_ended: Callable[[], bool] = lambda: False,
         say: Callable[[str, dict[str, Any]], None] | None = None,
+        count: Callable[[str, float], None] = lambda _name, _amount: None,
+        took: Callable[[str, float], None] = lambda _name, _seconds: None,
         logger: logging.Logger | logging.LoggerAdapter[logging.Logger] | None = None,
     ) -> None:
         """Made by the platform (and by tests)."""
@@ -50,6 +54,8 @@ class Context:
         self._folder = folder
         self._is_cancelled = is_cancelled
         self._have_inputs_ended = have_inputs_ended
+        self._count = count
+        self._took = took
         self._say = say or (lambda _kind, _fields: None)
 
     @property
@@ -84,6 +90,19 @@ class Context:
     def progress(self, done: float, total: float = 0, message: str = "") -> None:
         """Tell how far this session is; shown live to whoever watches."""
         self._say("progress", {"done": done, "total": total, "message": message})
+
+    def counter(self, name: str, amount: float = 1) -> None:
+        """Count something; the engine's metrics have the sum under this name."""
+        self._count(name, amount)
+
+    @contextmanager
+    def timer(self, name: str) -> Generator[None]:
+        """Time what runs inside; the engine's metrics have count and seconds under this name."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._took(name, time.perf_counter() - began)
 
     def status(self, kind: str, **fields: Any) -> None:
         """Send a status message: ``finish`` and ``error`` end this engine's part, others inform."""

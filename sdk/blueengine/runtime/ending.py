@@ -81,7 +81,8 @@ class Endings:
         self._dismiss(part)
 
         def close() -> None:
-            results = part.take_unsaved()
+            results, tally = part.take_unsaved(), part.tally()
+            self._instance.numbers.ended(outcome, tally)
             how, why, retry = outcome, fault, again
             if part.sent.lost and outcome is Outcome.FINISHED:  # its readers wait for what was lost
                 how, retry = Outcome.FAILED, part.sent.lost.retriable

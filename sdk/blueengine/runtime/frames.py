@@ -117,6 +117,13 @@ class Done(msgspec.Struct, array_like=True, frozen=True, tag="done"):
     traceback: str
 
 
+class Counted(msgspec.Struct, array_like=True, frozen=True, tag="counted"):
+    """What the author's code counted and timed since the last one of these."""
+
+    counts: dict[str, float]
+    times: dict[str, tuple[int, float]]
+
+
 class Left(msgspec.Struct, array_like=True, frozen=True, tag="left"):
     """stop_func is done and the session's data are dropped."""
 
@@ -126,7 +133,7 @@ class Left(msgspec.Struct, array_like=True, frozen=True, tag="left"):
 
 
 ToWorker = Begin | Work | Resume | Leave | Quit
-FromWorker = Inited | Began | Out | Say | Done | Left
+FromWorker = Inited | Began | Out | Say | Done | Left | Counted
 
 _encoder = msgspec.msgpack.Encoder()
 _to_worker = msgspec.msgpack.Decoder(list[ToWorker])

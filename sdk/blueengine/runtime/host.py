@@ -93,6 +93,8 @@ class Host:
         self._early: dict[tuple[str, str], list[Run]] = {}
         self._next_no = 0
         self._closing = False
+        self.attending = False
+        """Whether it takes new sessions."""
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -112,6 +114,7 @@ class Host:
         if not any(step.start_func for step in self._instance.steps):
             record["eager"] = "1"  # nothing to prepare: ready for any session by being here
         await self._instance.ledger.attend(self._instance.engine.settings.spec, record)
+        self.attending = True
 
     async def serve(self) -> None:
         """Take commands and messages and send heartbeats, until cancelled.
@@ -134,6 +137,7 @@ class Host:
 
     async def drain(self) -> None:
         """Take no new session and wait until those here have ended."""
+        self.attending = False
         while await self._instance.ledger.drain() > 0:
             # a Start may still be on its way, so an empty table alone says nothing
             self._instance.empty.clear()
@@ -159,6 +163,7 @@ class Host:
                 if await self._instance.ledger.beat() == b"gone":
                     raise Gone
             except (StoreAwayError, StoreReplyError) as exc:
+                self._instance.numbers.missed_heartbeats += 1
                 log.warning("no heartbeat: %s", exc)
             await asyncio.sleep(self._heartbeat_seconds)
 
@@ -423,6 +428,9 @@ class Host:
         if isinstance(frame, frames.Inited):
             self._on_inited(worker, frame)
             return
+        if isinstance(frame, frames.Counted):
+            self._instance.numbers.counted(worker.step, frame.counts, frame.times)
+            return
         part = self._instance.parts.get(frame.no)
         if isinstance(frame, (frames.Out, frames.Say)):
             if part is not None:
@@ -455,6 +463,7 @@ class Host:
         if part.state is not State.STARTING:
             return
         if frame.refused:
+            self._instance.numbers.refused += 1
             fault = self._instance.fault(part, "refused", frame.refused)
             self._instance.report(self._instance.ledger.refuse(part.key, fault, limit=REFUSALS))
             self._endings.drop(part)
@@ -466,6 +475,7 @@ class Host:
     def _on_worker_lost(self, worker: WorkerProcess, how: str) -> None:
         pool = self._pools[worker.index]
         pool.drop(worker)
+        self._instance.numbers.lost_workers += 1
         had_begun = worker.inited.done() and not worker.inited.exception()
         code, problem = "worker-crashed", f"a worker of step {worker.step!r} {how}"
         if not worker.inited.done():

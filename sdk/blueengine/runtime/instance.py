@@ -13,6 +13,7 @@ from blueengine.kit.redis_link import Link, Reply
 from blueengine.ledger.instance import InstanceLedger
 from blueengine.runtime.context import Flags
 from blueengine.runtime.declare import BlueEngine, Step
+from blueengine.runtime.numbers import Numbers
 from blueengine.runtime.part import Part
 from blueengine.transport.base import Transport
 from blueengine.transport.blobs import BlobError, BlobFolder
@@ -46,6 +47,7 @@ class Instance:
     """(session, node) -> last attempt that has ended here, of the parts that ended last. A late
     message must not begin one of them again."""
     by_node: dict[tuple[str, str], Part] = field(default_factory=dict)
+    numbers: Numbers = field(default_factory=Numbers)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     empty: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the last part has gone."""

@@ -7,7 +7,7 @@ import runpy
 import signal
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -122,6 +122,8 @@ async def _live(
                 commands=StreamReader(commands, names.commands(name)),
                 heartbeat_seconds=settings.heartbeat_seconds,
             )
+            if settings.metrics_port:
+                await stack.enter_async_context(_metrics(host, instance, settings))
             reason, grace = "the engine failed to start", QUIT_SECONDS
             try:
                 if await _warm_up(host, stop):
@@ -144,6 +146,18 @@ async def _live(
         log.error("%s", exc)
         return 1
     return 0
+
+
+def _metrics(
+    host: Host, instance: Instance, settings: SystemSettings
+) -> AbstractAsyncContextManager[int]:
+    try:
+        from blueengine.runtime.metrics_port import metrics_port
+    except ModuleNotFoundError as exc:
+        raise SettingsError("METRICS_PORT needs: pip install 'blueengine[metrics]'") from exc
+    return metrics_port(
+        instance, settings.metrics_host, settings.metrics_port, lambda: host.attending
+    )
 
 
 async def _warm_up(host: Host, stop: asyncio.Event) -> bool:

@@ -51,6 +51,9 @@ class SystemSettings:
     """Addresses of the own network that webhooks and start data by URL may lead to: networks, host
     names, ``loopback``, ``private``; with commas or spaces between."""
     log_level: str = "INFO"
+    metrics_port: int = 0
+    """Where an engine answers /metrics, /healthz and /readyz; 0: nowhere."""
+    metrics_host: str = "127.0.0.1"
     kafka_brokers: str = ""
     """``host:port`` of brokers, with commas between: data between engines goes over Kafka then."""
     kafka_topic_prefix: str = "blueengine"

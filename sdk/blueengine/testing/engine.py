@@ -18,6 +18,7 @@ from blueengine.runtime.declare import BlueEngine
 from blueengine.runtime.host import Host
 from blueengine.runtime.instance import Instance
 from blueengine.runtime.loading import load
+from blueengine.runtime.numbers import Numbers
 from blueengine.runtime.part import Part
 from blueengine.runtime.threads import Time, WorkerThread
 from blueengine.testing import memory, single
@@ -166,6 +167,16 @@ class EngineRun:
         """Seconds of virtual time that async functions have slept."""
         return max((loop.now for loop in self._loops), default=0.0)
 
+    @property
+    def counters(self) -> dict[str, float]:
+        """What ``context.counter`` counted so far, by name."""
+        return {name: value for (_, name), value in self.up.numbers.counters.items()}
+
+    @property
+    def timers(self) -> dict[str, int]:
+        """How often ``context.timer`` timed something so far, by name."""
+        return {name: timed.count for (_, name), timed in self.up.numbers.timers.items()}
+
     # -- sessions ---------------------------------------------------------------------------------
 
     def run(self, *, timeout: float = PATIENCE, **inputs: Iterable[Any]) -> Outcome:
@@ -305,6 +316,11 @@ class _Up:
         """The input ports that some step reads."""
         read = {port for step in self._engine.steps for port in step.input_channels}
         return [port for port in self._engine.settings.inputs if port in read]
+
+    @property
+    def numbers(self) -> Numbers:
+        """What it counts."""
+        return self._instance.numbers
 
     async def open(self) -> None:
         """Start the instance; its functions are warmed up after this."""
