@@ -139,7 +139,10 @@ class AsyncClient:
         extra = _options(options)
         pretended = {name: [stand_in(m) for m in found] for name, found in given.items()}
         job.filled(pretended, extra).check()
-        sent = {name: [await self._settled(m) for m in found] for name, found in given.items()}
+        sent = {
+            name: [await transfer.settled(self._http, m) for m in found]
+            for name, found in given.items()
+        }
         data = await self._http.call(
             "POST",
             f"/api/v1/{job.route}",
@@ -389,15 +392,6 @@ class AsyncClient:
             headers=None if json is None else {"Content-Type": "application/json"},
             repeatable=repeatable,
         )
-
-    async def _settled(self, message: Any) -> Any:
-        """Return a message as JSON, its file being uploaded."""
-        if not isinstance(message, Attachment):
-            return message
-        if message.in_place:
-            return message.inline()
-        upload = await transfer.upload(self._http, message)
-        return message.described({"fileId": upload.file_id})
 
 
 def _given(job: Job, inputs: Mapping[str, Any]) -> dict[str, list[Any]]:

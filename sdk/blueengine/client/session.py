@@ -1,17 +1,21 @@
 """One session, seen by a client."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
+import orjson
 
-from blueengine.client import answers
+from blueengine.client import answers, transfer
 from blueengine.client.errors import BusyError, ConflictError
 from blueengine.client.http import Http, Patience
 from blueengine.client.sse import EventParser
+from blueengine.client.values import guess, messages
+from blueengine.ids import nanoid
 from blueengine.wire.lifecycle import TERMINAL
 
 HELD_SECONDS: Final = 30.0
@@ -83,6 +87,42 @@ class AsyncSession:
                 return "canceled"  # by the try whose answer was lost
             raise
         return str((data.get("process") or {}).get("status", "stopping"))
+
+    async def push(self, channel: str, value: Any, *, wait: float = 10.0) -> int:
+        """Give a session that was submitted with ``interactive=True`` one more message.
+
+        A broken connection is tried again, and the message is there once.
+
+        Args:
+            channel: A channel that no engine writes.
+            value: As for ``submit``: a JSON value or text; a path, bytes, an image or an array.
+            wait: Seconds that the platform may wait for the engines to have room; after that it
+                is tried again while the client's patience lasts.
+
+        Returns:
+            Its number among those pushed to the channel, from 0 on.
+
+        Raises:
+            ConflictError: The session or the channel has ended, or takes no more input.
+            BusyError: The engines had no room for it.
+        """
+        (message,) = messages(guess(value), value)
+        data = await self._http.call(
+            "POST",
+            f"{self._route}/channels/{quote(channel, safe='')}",
+            params={"waitTimeSecond": wait},
+            body=orjson.dumps(await transfer.settled(self._http, message)),
+            headers={
+                "Content-Type": "application/json",
+                "Idempotency-Key": nanoid(os.urandom),
+            },
+            timeout=self._http.timeout + wait,
+        )
+        return int(data.get("sequence", 0))
+
+    async def end(self, channel: str) -> None:
+        """Say that nothing more will be pushed to a channel; engines then finish what they have."""
+        await self._http.call("POST", f"{self._route}/channels/{quote(channel, safe='')}/end")
 
     async def results(
         self, channel: str, *, after: int = 0, follow: bool = True

@@ -160,6 +160,8 @@ class Session(_Face[AsyncSession]):
     wait = _blocking(AsyncSession.wait)
     detail = _blocking(AsyncSession.detail)
     stop = _blocking(AsyncSession.stop)
+    push = _blocking(AsyncSession.push)
+    end = _blocking(AsyncSession.end)
     results = _iterating(AsyncSession.results)
     events = _iterating(AsyncSession.events)
 

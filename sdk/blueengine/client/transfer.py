@@ -44,6 +44,16 @@ async def upload(http: Http, source: Attachment) -> Upload:
     return as_record(Upload, data)
 
 
+async def settled(http: Http, message: Any) -> Any:
+    """Return a message (see ``values``) as JSON, its file being uploaded."""
+    if not isinstance(message, Attachment):
+        return message
+    if message.in_place:
+        return message.inline()
+    uploaded = await upload(http, message)
+    return message.described({"fileId": uploaded.file_id})
+
+
 async def read(http: Http, source: Source) -> bytes:
     """Return what ``source`` names."""
     found = bytearray()
