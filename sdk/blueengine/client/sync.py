@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar
 
 from blueengine.client.aio import AsyncClient
+from blueengine.client.errors import ClientError
 from blueengine.client.session import AsyncSession
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class _Loop:
     """An event loop on a thread of its own, begun when it is first needed."""
 
     def __init__(self) -> None:
+        self.closed = False
         self._lock: Final = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -42,7 +44,12 @@ class _Loop:
             finally:
                 over.set()
 
-        future = asyncio.run_coroutine_threadsafe(whole(), self._running())
+        try:
+            loop = self._running()
+        except ClientError:
+            work.close()
+            raise
+        future = asyncio.run_coroutine_threadsafe(whole(), loop)
         try:
             return future.result()
         except BaseException:
@@ -53,6 +60,7 @@ class _Loop:
     def close(self) -> None:
         """End the loop and its thread."""
         with self._lock:
+            self.closed = True
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
         if loop is not None and thread is not None:
             loop.call_soon_threadsafe(loop.stop)
@@ -60,6 +68,8 @@ class _Loop:
 
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
+            if self.closed:
+                raise ClientError("this client is closed; make another one")
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
@@ -131,7 +141,8 @@ def _iterating(
             while found := self._loop.run(following()):
                 yield from found
         finally:
-            self._loop.run(_closed(items))
+            if not self._loop.closed:  # the loop has closed them at its own end
+                self._loop.run(_closed(items))
 
     return call
 
@@ -200,8 +211,9 @@ class Client(_Face[AsyncClient]):
 
     def close(self) -> None:
         """Close the connections and end the thread."""
-        self._loop.run(self._behind.aclose())
-        self._loop.close()
+        if not self._loop.closed:
+            self._loop.run(self._behind.aclose())
+            self._loop.close()
 
     def session(self, session_id: str) -> Session:
         """Return the session of an id; nothing is asked yet."""

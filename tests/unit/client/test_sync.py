@@ -11,6 +11,7 @@ from blueengine.client import (
     AsyncClient,
     AsyncSession,
     Client,
+    ClientError,
     NotFoundError,
     Session,
     SessionFailedError,
@@ -59,6 +60,19 @@ def test_items_are_yielded_one_by_one_and_the_rest_is_let_go() -> None:
                 break
     assert found == ["s0", "s1", "s2"]
     assert len(asked) == 3
+
+
+def test_a_closed_client_says_so_and_closing_twice_does_no_harm() -> None:
+    _, answer = script(ok({"sessions": [{"sessionId": "s", "status": "x"}], "cursor": "1"}))
+    client = a_client(answer)
+    rows = client.sessions()
+    assert next(rows).session_id == "s"
+    client.close()
+    client.close()
+    with pytest.raises(ClientError, match="closed"):
+        client.engines()
+    del rows
+    assert not [t for t in threading.enumerate() if t.name == "blueengine-client"]
 
 
 def test_errors_are_those_of_the_asynchronous_client() -> None:
