@@ -409,6 +409,9 @@ class Worker:
             result = self._step.end_func(context)
         else:
             return
+        if type(result) is dict:  # what nearly every call comes to: not asked what else it may be
+            yield result
+            return
         if inspect.isawaitable(result):
             result = self._await(result)
         if inspect.isgenerator(result):
