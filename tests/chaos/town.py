@@ -210,6 +210,9 @@ class Town:
             return
         if code == 1 and "no Redis at" in self._last_words(place):
             return  # it was started while Redis was away, and is started again
+        hurt = place.engine and place.engine.instance in self.hurt
+        if code == 1 and hurt and "was killed by SIGKILL" in self._last_words(place):
+            return  # a worker was killed before it had begun: the engine never attended
         name = place.engine.instance if place.engine else place.name
         self.findings.append(f"{name} ended with {code}: {self._last_words(place)}")
 

@@ -133,6 +133,12 @@ class Worker:
         self._counts.clear()
         self._times.clear()
 
+    def on_term(self, number: int, _frame: object) -> None:
+        """End at once if a session that is cancelled goes on here; else the parent will say."""
+        if any(self._flags.is_raised(no) for no in self._sessions):
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
     def close(self) -> None:
         """Close the loop of async functions, for a worker that is not a process of its own."""
         if self._loop is not None:
@@ -456,7 +462,9 @@ def work(engine: BlueEngine) -> int:
     sock = socket.socket(fileno=int(sock_fd))
     # a fork in the author's code has no business with it either, should it ever come back here
     os.register_at_fork(after_in_child=sock.close)
-    return Worker(engine, step, sock, Flags(int(flags_fd))).run()
+    worker = Worker(engine, step, sock, Flags(int(flags_fd)))
+    signal.signal(signal.SIGTERM, worker.on_term)
+    return worker.run()
 
 
 def die_with_parent() -> None:
@@ -468,7 +476,10 @@ def die_with_parent() -> None:
 def main() -> None:
     """Run the engine file (or module) named on the command line as a worker."""
     die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to act on
+    # what the whole process group or service is sent (Ctrl-C, systemd's stop) is the parent's to
+    # act on: it drains
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     target = sys.argv[1]
     sys.argv = [target]
     if target.endswith(".py"):

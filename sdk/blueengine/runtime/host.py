@@ -488,7 +488,7 @@ class Host:
                 continue
             part.steps[worker.index].in_flight.clear()
             part.files_went = True  # it may have written some that it did not tell of
-            self._endings.fail(part, code, problem, again=True)
+            self._endings.fail(part, code, problem, worker.last_words, again=True)
             self._endings.leave_when_idle(part)
         if had_begun and not self._closing:
             pool.fill()  # one that could not begin is only tried again for the next session

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from blueengine.errors import ReadOnlyStoreError, StoreAwayError
+from blueengine.errors import BlueEngineError
 from blueengine.kit import aio
 from blueengine.kit.redis_link import Link, Reply
 from blueengine.ledger.instance import InstanceLedger
@@ -80,8 +80,8 @@ class Instance:
     def report(self, future: "asyncio.Future[Reply]") -> None:
         """Let a report go its way.
 
-        When Redis is away for longer than the patience, or full, something was lost that others
-        wait for. This instance cannot make good for it, so it ends, and its sessions with it.
+        When Redis is away for longer than the patience, full, or refuses it, something was lost
+        that others wait for. This instance cannot make good for it, so it ends, and its sessions with it.
         """
         future.add_done_callback(self._on_reported)
 
@@ -89,7 +89,7 @@ class Instance:
         if future.cancelled() or not (exc := future.exception()):
             return
         log.error("a report was lost: %s", exc)
-        if isinstance(exc, (StoreAwayError, ReadOnlyStoreError)) and not self.broken.done():
+        if isinstance(exc, BlueEngineError) and not self.broken.done():
             self.broken.set_exception(exc)
 
     def fault(self, part: Part, code: str, message: str, trace: str = "") -> Fault:

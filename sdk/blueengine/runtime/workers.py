@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from blueengine.runtime import frames
 from blueengine.runtime.declare import WORKER_VARIABLE
+from blueengine.runtime.last_words import LastWords
 
 if TYPE_CHECKING:
     from blueengine.runtime.part import Part, StepRun
@@ -70,6 +71,9 @@ class WorkerProcess(asyncio.Protocol):
         self._gone = False
         self._closed = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
+        self._words: LastWords | None = None
+        self.last_words = ""
+        """The last lines it wrote to standard error, once it has ended."""
         self._loop = asyncio.get_running_loop()
 
     async def start(self, target: str, flags_fd: int) -> None:
@@ -85,6 +89,7 @@ class WorkerProcess(asyncio.Protocol):
                 target,
                 pass_fds=fds,
                 stdin=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
                 env={**os.environ, WORKER_VARIABLE: f"{fds[0]},{flags_fd},{self.step}"},
             )
         except OSError as exc:
@@ -93,6 +98,8 @@ class WorkerProcess(asyncio.Protocol):
             return
         finally:
             theirs.close()
+        assert self.process.stderr
+        self._words = LastWords(self.process.stderr)
         self._watch = self._loop.create_task(self._wait(), name=f"worker-{self.process.pid}")
         await self._loop.create_connection(lambda: self, sock=ours)
 
@@ -201,6 +208,8 @@ class WorkerProcess(asyncio.Protocol):
         with contextlib.suppress(TimeoutError):  # its last frames come first
             async with asyncio.timeout(LAST_WORDS_SECONDS):
                 await self._closed.wait()
+        if self._words:
+            self.last_words = await self._words.heard(LAST_WORDS_SECONDS)
         if not self._told_to_quit:
             self._lose(self._why or _how(code))
 

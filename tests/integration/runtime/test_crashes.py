@@ -1,5 +1,6 @@
 """Code that hangs, workers that die, init functions that fail: who suffers, and what is said."""
 
+import asyncio
 import os
 import signal
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from apps.sessions.store import SessionRecord
 from tests.integration.runtime.site import Platform, Site, a_chain, a_graph, a_site
-from tests.kit.engines.process import alive
+from tests.kit.engines.process import Gate, alive
 from tests.kit.wait import until, wait_until
 
 
@@ -37,6 +38,32 @@ async def test_a_crash_fails_its_session_only(platform: Platform, deed: str, how
     assert len(await platform.finished(session)) == 1
     await platform.store.stop(other, "enough")
     assert (await platform.ended(other)).status == "canceled"
+
+
+async def test_what_a_worker_wrote_last_is_told(platform: Platform) -> None:
+    engine = await platform.start("deeds")
+    record = await crash(platform, {"do": "mutter", "text": "no room for the model"})
+    assert record.fault
+    assert record.fault.message == "a worker of step 'deed' exited with code 3"
+    assert "no room for the model" in record.fault.traceback.splitlines()[-1]
+    assert "no room for the model" in engine.output(), "it is in the engine's own log, too"
+
+
+async def test_a_sigterm_to_the_whole_process_group_drains(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """As systemd and Ctrl-C do it: the workers leave it to the parent."""
+    gate = Gate(tmp_path / "gate")
+    gate.path.parent.mkdir()
+    engine = await platform.start("gate", environment={"GATE": str(gate.path)})
+    session = await platform.submit(a_chain("gate"), "late")
+    await until(lambda: platform.status(session))
+    os.killpg(engine.pid, signal.SIGTERM)
+    await until(lambda: "draining" in engine.output(), 20)
+    assert alive(*engine.workers())
+    gate.open()
+    assert await platform.finished(session) == ["late"]
+    assert await asyncio.to_thread(engine.wait, 20) == 0, engine.output()
 
 
 async def test_a_worker_killed_from_outside_is_named(platform: Platform) -> None:

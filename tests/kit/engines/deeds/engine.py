@@ -97,6 +97,12 @@ def leave(_: Context, __: Message) -> Outputs:
     os._exit(3)
 
 
+def mutter(context: Context, message: Message) -> Outputs:
+    yield None
+    context.logger.error(message["text"])
+    os._exit(3)
+
+
 def crash(_: Context, __: Message) -> Outputs:
     os.kill(os.getpid(), signal.SIGSEGV)
     yield
@@ -137,7 +143,7 @@ def wrong_value(_: Context, __: Message) -> Outputs:
 DEEDS: dict[str, Callable[[Context, Message], Outputs]] = {
     f.__name__: f
     for f in (
-        echo, many, spread, pid, raises, fail, finish, burst, error, status, log, leave, crash, hang, wait,
+        echo, many, spread, pid, raises, fail, finish, burst, error, status, log, leave, mutter, crash, hang, wait,
         scratch, wrong_shape, wrong_channel, wrong_value,
     )
 }  # fmt: skip
