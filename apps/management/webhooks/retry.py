@@ -38,7 +38,8 @@ class Schedule:
         ceiling = min(self.longest, self.first * 2.0 ** min(tries, 30))
         pause = self.rng.uniform(min(self.least, ceiling), ceiling)
         if asked > 0:
-            pause = asked + pause / 10  # never before it, and not all at that moment
+            # never before it, and not all at that moment
+            pause = max(self.least, asked + pause / 10)
         return min(pause, left)  # the last try is made when the day is over
 
 
