@@ -185,7 +185,7 @@ class Outbox:
 
     async def redeliver(self, delivery: str, *, tenant: str) -> str:
         """Have a dead event delivered again: ``ok`` | ``unknown`` | ``retrying`` | ``delivered``."""
-        answer = await self._link.run("hook_redeliver", delivery, tenant)
+        answer = await self._link.run("hook_redeliver", delivery, tenant, KEPT_OTHERS)
         return str(answer.decode())
 
     # -- looking ----------------------------------------------------------------------------------

@@ -114,7 +114,9 @@ def redeliver(
         raise UsageError("name deliveries, or write --all-dead")
 
     async def work(client: "AsyncClient") -> list[Any]:
-        ids = deliveries or [one["deliveryId"] for one in await _listed(client, "dead", 10_000)]
+        # those given up first are sent first
+        listed = [] if deliveries else (await _listed(client, "dead", 10_000))[::-1]
+        ids = deliveries or [one["deliveryId"] for one in listed]
         return [
             await client.request("POST", f"{ROUTE}/{_quoted(one)}/redeliver", repeatable=False)
             for one in ids

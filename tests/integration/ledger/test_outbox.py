@@ -277,6 +277,31 @@ async def test_a_dead_event_makes_way_and_can_be_delivered_again(
     assert await claims(outbox) == []
 
 
+async def test_dead_events_of_a_webhook_are_delivered_again_in_order_and_counted(
+    world: World, outbox: Outbox
+) -> None:
+    session = await world.submit("ocr", webhooks=[a_hook()])
+    await world.store.stop(session, "a test")
+    ids = []
+    while found := await claims(outbox):
+        ids.append(found[0].event.id)
+        await outbox.settle(found[0], "dead", tried={"code": 500}, body=ids[-1].encode())
+    for event in ids:
+        assert await outbox.redeliver(event, tenant="default") == "ok"
+    assert [w.dead for w in await outbox.watching(session, 1)] == [0]
+    (first,) = await claims(outbox)
+    await outbox.settle(first, "dead", tried={"code": 500}, body=first.body)
+    rest = await told(outbox)
+    assert [(c.event.id, c.body) for c in [first, *rest]] == [(i, i.encode()) for i in ids]
+    assert await outbox.redeliver(ids[0], tenant="default") == "ok"
+    (again,) = await claims(outbox)
+    assert again.event.id == ids[0]
+    assert not await outbox.settle(first, "delivered")  # who lost it before has still lost it
+    assert await outbox.settle(again, "delivered")
+    (seen,) = await outbox.watching(session, 1)
+    assert (seen.dead, seen.delivered, seen.waiting) == (0, len(ids), 0)
+
+
 async def test_a_webhook_shows_how_it_fares(world: World, outbox: Outbox) -> None:
     session = await world.submit("ocr", webhooks=[a_hook(), a_hook("never")])
     (first,) = await claims(outbox)

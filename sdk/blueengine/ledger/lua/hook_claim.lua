@@ -21,6 +21,11 @@ for _, receiver in ipairs(due) do
       if event then
         local claim = redis.call('HINCRBY', K.hook(queue), 'claim', 1)
         local v = redis.call('HMGET', K.hook(queue), 'tries', 'since', 'hook', 'body', 'gone')
+        if string.find(queue, '^again~') then
+          local e = cjson.decode(event)
+          local kept = redis.call('HMGET', K.hook_delivery(e.id), 'since', 'body')
+          v[2], v[4] = v[2] or kept[1], kept[2]
+        end
         redis.call('ZADD', K.hook_due(receiver), num(t + ARGV[2]), queue)
         out[#out + 1] = {queue, claim, v[1] or '0', v[2] or '', v[3] or '', event, v[4] or '', v[5] or ''}
         left, room = left - 1, room - 1

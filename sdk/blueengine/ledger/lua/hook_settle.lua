@@ -7,6 +7,8 @@
 --       10 seconds a record of what is delivered is kept  11 of what is not  12 records of each kind
 -- answer: "ok" | "stale" (somebody else has claimed it since, or it is gone)
 local queue, outcome, receiver, tenant, t = ARGV[1], ARGV[3], ARGV[6], ARGV[7], now()
+local again = string.match(queue, '^again~(.*)$')  -- the queue it came from, when it is delivered again
+local origin = again or queue
 local v = redis.call('HMGET', K.hook(queue), 'claim', 'session', 'hook')
 local event = redis.call('LINDEX', K.hook_queue(queue), 0)
 if v[1] ~= ARGV[2] or not event then return 'stale' end
@@ -15,7 +17,7 @@ local e = cjson.decode(event)
 local record, state = K.hook_delivery(e.id), outcome == 'retry' and 'retrying' or outcome
 if outcome ~= 'back' then
   local keep = outcome == 'delivered' and ARGV[10] or ARGV[11]
-  redis.call('HSET', record, 'queue', queue, 'session', v[2], 'tenant', tenant, 'to', receiver, 'hook', v[3],
+  redis.call('HSET', record, 'queue', origin, 'session', v[2], 'tenant', tenant, 'to', receiver, 'hook', v[3],
     'state', state, 'event', event, 'next', outcome == 'retry' and num(t + ARGV[4]) or '0')
   redis.call('HINCRBY', record, 'tries', 1)
   if outcome == 'delivered' then redis.call('HDEL', record, 'body')
@@ -37,13 +39,14 @@ end
 if outcome == 'delivered' or outcome == 'dead' then
   redis.call('LPOP', K.hook_queue(queue))
   redis.call('HDEL', K.hook(queue), 'tries', 'since', 'body')
-  redis.call('HINCRBY', K.hook(queue), outcome, 1)
+  if redis.call('EXISTS', K.hook(origin)) == 1 then redis.call('HINCRBY', K.hook(origin), outcome, 1) end
   if ARGV[9] == '1' then redis.call('HSET', K.hook(queue), 'gone', '1') end
   if redis.call('EXISTS', K.hook_queue(queue)) == 1 then
     redis.call('ZADD', K.hook_due(receiver), num(t), queue)
   else
     redis.call('ZREM', K.hook_due(receiver), queue)
-    if redis.call('HEXISTS', K.hook(queue), 'once') == 1 then redis.call('DEL', K.hook(queue))
+    -- kept for a while, so that who claimed an event of it is still known to have lost it
+    if again then redis.call('EXPIRE', K.hook(queue), ARGV[11])
     else told_all(v[2]) end
   end
 else
