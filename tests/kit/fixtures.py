@@ -7,6 +7,7 @@
 ``own_redis``           a server of the test's own, to be killed and paused
 ``kafka_server``        one Kafka broker for the whole run; each test uses topics of its own
 ``kafka_behind_proxy``  a broker of the test's own, to be killed, and the proxy its clients go through
+``three_brokers``       a cluster of the test's own, of which one may be killed
 
 Where Kafka cannot be run, tests that ask for it are skipped, and the end of the run says so loudly;
 with CI=true in the environment they fail.
@@ -166,3 +167,11 @@ def kafka_behind_proxy() -> Iterator[tuple[RealKafka, FaultProxy]]:
     with FaultProxy() as proxy, RealKafka(advertise=lambda _: proxy.port) as server:
         proxy.target = server.brokers[0].port
         yield server, proxy
+
+
+@pytest.fixture
+def three_brokers() -> Iterator[RealKafka]:
+    """A Kafka of three brokers that the test may kill, pause and restart."""
+    need_kafka()
+    with RealKafka(3) as cluster:
+        yield cluster

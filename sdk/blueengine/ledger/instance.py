@@ -70,6 +70,14 @@ class InstanceLedger:
         member = f"{session} {attempt} {node}"
         return bool(await self._link.send("SISMEMBER", names.held(self._instance), member))
 
+    async def held(self) -> set[Part]:
+        """Return the parts whose slots the instance has."""
+        found = set()
+        for member in await self._link.send("SMEMBERS", names.held(self._instance)):
+            session, attempt, node = member.decode().split(" ")
+            found.add((session, int(attempt), node))
+        return found
+
     def ready(self, part: Part) -> "asyncio.Future[Reply]":
         """Accept a session; answers ``b"go"``, ``b"wait"`` or ``b"stale"``."""
         return self._link.run("ready", *part, self._instance)

@@ -46,7 +46,7 @@ from blueengine.transport.redis_streams import StreamReader
 from blueengine.wire import codec, command
 from blueengine.wire.envelope import Header, Kind
 from blueengine.wire.plan import CLIENT, Feed, StartData
-from blueengine.wire.report import Outcome, Tally
+from blueengine.wire.report import Fault, Outcome, Tally
 from blueengine.wire.spec import FORWARD
 
 log = logging.getLogger(__name__)
@@ -91,6 +91,8 @@ class Host:
         self._flow = Flow(instance, sender, self._endings)
         self._pools = [self._make_pool(index) for index in range(len(instance.steps))]
         self._early: dict[tuple[str, str], list[Run]] = {}
+        self._unheard: set[tuple[str, int, str]] = set()
+        """Parts that have a slot here and were not begun when Kafka was last found away."""
         self._next_no = 0
         self._closing = False
         self.attending = False
@@ -334,8 +336,11 @@ class Host:
                 log.warning("no messages: %s", exc)
                 if isinstance(exc, ChannelsAwayError):
                     self._fail_readers(exc)
+                    with contextlib.suppress(StoreAwayError):
+                        await self._fail_unheard(exc)
                 await asyncio.sleep(1)
                 continue
+            self._unheard.clear()
             for header, payloads in runs:
                 try:
                     self._on_run(header, payloads)
@@ -348,6 +353,23 @@ class Host:
             awaited = part.sources.items()
             if any(sender != CLIENT and not source.ended for (_, sender), source in awaited):
                 self._endings.fail(part, exc.code, str(exc), again=True)
+
+    async def _fail_unheard(self, exc: ChannelsAwayError) -> None:
+        """Fail the sessions that this instance was to hear of by a message, and cannot."""
+        here = {part.key for part in self._instance.parts.values()}
+        unheard = await self._instance.ledger.held() - here
+        for key in unheard & self._unheard:  # seen twice: its Start is not just on its way
+            fault = Fault(
+                code=exc.code,
+                message=str(exc),
+                engine=self._instance.engine.settings.id,
+                node=key[2],
+                instance=self._instance.id,
+            )
+            self._instance.report(
+                self._instance.ledger.close(key, Outcome.FAILED, fault, _NO_TALLY, again=True)
+            )
+        self._unheard = unheard
 
     def _on_lost(self, part: Part, exc: BlueEngineError) -> None:
         """A message of a part cannot be delivered."""

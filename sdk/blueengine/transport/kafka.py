@@ -5,17 +5,18 @@ grow with the load and a single message waits for nothing. A batch is sent again
 all copies that the brokers want have it (an idempotent producer, acks=all); where that ends, with a
 new producer, the reader knows a repetition by its sequence number.
 
-A message's header travels as one Kafka header; the payload is the record's value, untouched. What
-was read is removed before its retention is over, so brokers keep little of it.
+A message's header travels as one Kafka header; the payload is the record's value, untouched. A run
+of messages is one record. What was read is removed before its retention is over, so brokers keep little of it.
 """
 
 import asyncio
 import logging
+import struct
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.client import ConnectionGroup
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
 from aiokafka.protocol.admin import DeleteRecordsRequest
@@ -25,7 +26,6 @@ from blueengine.errors import (
     ChannelError,
     ChannelsAwayError,
     DecodeError,
-    InboxLostError,
     MessageTooLargeError,
 )
 from blueengine.kit import aio
@@ -34,6 +34,7 @@ from blueengine.kit.redis_link import Reply
 from blueengine.settings.kafka import KafkaSettings
 from blueengine.transport import kafka_topics
 from blueengine.transport.base import Run, singly
+from blueengine.transport.kafka_inbox import KafkaInbox
 from blueengine.transport.kafka_topics import OVERHEAD_BYTES, REQUEST_MS, client_options
 from blueengine.wire import codec, names
 from blueengine.wire.envelope import Header
@@ -42,13 +43,12 @@ log = logging.getLogger(__name__)
 
 HEADER: Final = "be"
 """Name of the Kafka header that holds a message's header."""
+SIZES: Final = "n"
+"""Name of the one that a run has, too: the length of each of its payloads, which follow each other
+in the value."""
 BATCH_BYTES: Final = 1 << 20
 FRAMING_BYTES: Final = 4096
 """What Kafka itself puts round a message, at most."""
-FETCH_BYTES: Final = 4 << 20
-FETCH_WAIT_MS: Final = 5_000
-"""How long a broker keeps a read that finds nothing; no message waits for it."""
-IDLE_MS: Final = 1_000
 TRIM_BYTES: Final = 16 << 20
 """What was read is removed when it is more than this, or when nothing comes for a while."""
 UNKNOWN_SECONDS: Final = 5.0
@@ -68,8 +68,8 @@ class _Outlet:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    header: bytes
-    payload: bytes
+    headers: list[tuple[str, bytes]]
+    value: bytes
     channel: str
     give_up_at: float
     future: "asyncio.Future[Reply]"
@@ -88,12 +88,10 @@ class KafkaTransport:
         self._loop = asyncio.get_running_loop()
         self._outlets: dict[str, _Outlet] = {}
         self._producers = _Producers(settings)
-        self._inbox = TopicPartition(names.inbox_topic(settings.topic_prefix, instance), 0)
-        self._consumer: Any = None
-        self._untrimmed = self._untrimmed_bytes = self._position = 0
+        topic = names.inbox_topic(settings.topic_prefix, instance)
+        self._inbox = KafkaInbox(settings, topic, patience=patience)
+        self._untrimmed = self._untrimmed_bytes = 0
         self._trimming: asyncio.Task[None] | None = None
-        self._heard: int | None = None
-        self._heard_at = 0.0
         self._made = False
 
     # -- life -------------------------------------------------------------------------------------
@@ -127,30 +125,12 @@ class KafkaTransport:
         async with kafka_topics.topics(self._settings) as topics:
             fresh = await topics.make(self._instance) or self._made
         self._made = True
-        consumer = AIOKafkaConsumer(
-            **client_options(self._settings),
-            auto_offset_reset="none",
-            enable_auto_commit=False,
-            fetch_max_wait_ms=FETCH_WAIT_MS,
-            max_partition_fetch_bytes=max(
-                FETCH_BYTES, self._settings.max_message_bytes + OVERHEAD_BYTES
-            ),
-        )
         try:
-            await asyncio.gather(consumer.start(), self._producers.get())
-            consumer.assign([self._inbox])
-            if fresh:
-                consumer.seek(self._inbox, 0)
-            else:  # what is there was for an earlier process of this name
-                await consumer.seek_to_end(self._inbox)
-        except (KafkaError, OSError, TimeoutError) as exc:
-            await consumer.stop()
-            raise kafka_topics.away(self._settings, kafka_topics.last_word.text or exc) from exc
-        except BaseException:
-            await consumer.stop()
-            raise
-        self._consumer = consumer
-        self._heard_at = self._loop.time()
+            # what is in an older one was for an earlier process of this name
+            await asyncio.gather(self._inbox.open(0 if fresh else None), self._producers.get())
+        except (KafkaError, OSError) as exc:
+            await self._inbox.close()
+            raise kafka_topics.away(self._settings, exc) from exc
 
     async def close(self) -> None:
         """Disconnect and remove the inbox; what was not acknowledged yet fails."""
@@ -160,8 +140,7 @@ class KafkaTransport:
             self._fail(outlet, ChannelsAwayError("the connection to Kafka was closed"))
         if self._trimming:
             await aio.cancel(self._trimming)
-        if self._consumer is not None:
-            await self._consumer.stop()
+        await self._inbox.close()
         await self._producers.close()
         if self._made:
             try:
@@ -179,24 +158,27 @@ class KafkaTransport:
         self, instance: str, header: Header, payload: bytes, *more: bytes
     ) -> "asyncio.Future[Reply]":
         """Queue messages; they go with the next batch to that instance."""
+        limit = self._settings.max_message_bytes
+        value, sizes = payload, b""
         if more:
-            messages = singly(header, (payload, *more))
-            return asyncio.gather(*(self.send(instance, *message) for message in messages))
+            value = b"".join((payload, *more))
+            if len(value) > limit:
+                messages = singly(header, (payload, *more))
+                return asyncio.gather(*(self.send(instance, *message) for message in messages))
+            sizes = struct.pack(f"<{len(more) + 1}I", len(payload), *map(len, more))
         future: asyncio.Future[Reply] = self._loop.create_future()
         encoded = codec.encode(header)
-        for size, limit in (
-            (len(payload), self._settings.max_message_bytes),
-            (len(encoded), OVERHEAD_BYTES - FRAMING_BYTES),
-        ):
-            if size > limit:
-                future.set_exception(_too_large(header.channel, size, limit))
+        for size, most in ((len(value), limit), (len(encoded), OVERHEAD_BYTES - FRAMING_BYTES)):
+            if size > most:
+                future.set_exception(_too_large(header.channel, size, most))
                 return future
         outlet = self._outlets.get(instance)
         if outlet is None:
             topic = names.inbox_topic(self._settings.topic_prefix, instance)
             outlet = self._outlets[instance] = _Outlet(topic)
         give_up_at = self._loop.time() + self._patience
-        outlet.waiting.append(_Item(encoded, payload, header.channel, give_up_at, future))
+        headers = [(HEADER, encoded), (SIZES, sizes)] if sizes else [(HEADER, encoded)]
+        outlet.waiting.append(_Item(headers, value, header.channel, give_up_at, future))
         if outlet.task is None:
             outlet.task = self._loop.create_task(self._deliver(instance, outlet), name="kafka-send")
         return future
@@ -222,7 +204,7 @@ class KafkaTransport:
             self._producers.give_up()  # what it holds must not arrive after all
         except MessageSizeTooLargeError:
             # somebody made the topic smaller than we asked for
-            size = max(len(item.payload) for item in outlet.waiting)
+            size = max(len(item.value) for item in outlet.waiting)
             limit = self._settings.max_message_bytes
             self._fail(outlet, _too_large(outlet.waiting[0].channel, size, limit))
         except TopicAuthorizationFailedError:
@@ -239,8 +221,7 @@ class KafkaTransport:
             return
         batch, count = producer.create_batch(), 0
         for item in outlet.waiting:
-            headers = [(HEADER, item.header)]
-            if not batch.append(timestamp=None, key=None, value=item.payload, headers=headers):
+            if not batch.append(timestamp=None, key=None, value=item.value, headers=item.headers):
                 break
             count += 1
         sent = await producer.send_batch(batch, outlet.topic, partition=0)
@@ -267,59 +248,35 @@ class KafkaTransport:
             ChannelsAwayError: Kafka has been silent for longer than the patience.
             InboxLostError: The topic was removed, or what it held was before it was read.
         """
-        try:
-            found = await self._consumer.getmany(self._inbox, timeout_ms=IDLE_MS)
-        except KafkaError as exc:
-            raise InboxLostError(f"the inbox {self._inbox.topic} cannot be read: {exc!r}") from exc
-        records = found.get(self._inbox, ())
-        self._listen(bool(records))
+        records = await self._inbox.read()
         messages: list[Run] = []
         for record in records:
             self._untrimmed_bytes += len(record.value)
             try:
-                header = next(value for name, value in record.headers if name == HEADER)
-                messages.append((codec.decode(Header, header), (record.value,)))
-            except (DecodeError, StopIteration):
+                messages.append(_run(record))
+            except (DecodeError, LookupError, struct.error):
                 log.exception("dropped a message that this version cannot read")
-        if records:
-            self._untrimmed += len(records)
-            self._position = records[-1].offset + 1
+        self._untrimmed += len(records)
         if self._untrimmed_bytes > TRIM_BYTES or (self._untrimmed and not records):
             self._trim()
         return messages
-
-    def _listen(self, something_came: bool) -> None:
-        """See that the broker still answers, be it that there is nothing."""
-        heard = self._consumer.last_poll_timestamp(self._inbox)
-        now = self._loop.time()
-        if something_came or heard != self._heard:
-            self._heard, self._heard_at = heard, now
-            return
-        silent = now - self._heard_at
-        if silent > UNKNOWN_SECONDS + FETCH_WAIT_MS / 1000:
-            topic = self._inbox.topic
-            if self._consumer.partitions_for_topic(topic) is None:
-                raise InboxLostError(f"the inbox {topic} was removed from Kafka")
-        if silent > self._patience:
-            raise kafka_topics.away(
-                self._settings, kafka_topics.last_word.text or f"silent for {silent:.0f} s"
-            )
 
     def _trim(self) -> None:
         """Have brokers remove what was read, beside everything else."""
         if self._trimming is None or self._trimming.done():
             self._untrimmed = self._untrimmed_bytes = 0
             self._trimming = self._loop.create_task(
-                self._remove_until(self._position), name="kafka-trim"
+                self._remove_until(self._inbox.position or 0), name="kafka-trim"
             )
 
     async def _remove_until(self, offset: int) -> None:
         try:
             client = (await self._producers.get()).client
-            if not await _is_known(client, self._inbox.topic):
+            inbox = self._inbox.inbox
+            if not await _is_known(client, inbox.topic):
                 return
-            node = client.cluster.leader_for_partition(self._inbox)
-            request = DeleteRecordsRequest([(self._inbox.topic, [(0, offset)])], REQUEST_MS)
+            node = client.cluster.leader_for_partition(inbox)
+            request = DeleteRecordsRequest([(inbox.topic, [(0, offset)])], REQUEST_MS)
             # on a connection of its own: brokers answer this when all copies have done it
             await client.send(node, request, group=ConnectionGroup.COORDINATION)
         except (KafkaError, OSError, TimeoutError, ChannelError) as exc:
@@ -376,6 +333,19 @@ class _Producers:
             await _end(producer)
             raise
         return producer
+
+
+def _run(record: Any) -> Run:
+    headers = dict(record.headers)
+    header = codec.decode(Header, headers[HEADER])
+    sizes = headers.get(SIZES)
+    if sizes is None:
+        return header, (record.value,)
+    payloads, end = [], 0
+    for (size,) in struct.iter_unpack("<I", sizes):
+        payloads.append(record.value[end : end + size])
+        end += size
+    return header, payloads
 
 
 async def _end(producer: Any) -> None:

@@ -1,0 +1,138 @@
+"""Reading one inbox: a topic of one partition, by assignment, from where it was left.
+
+aiokafka reads in the background and says nothing while it cannot; so what is listened to is when
+the broker last answered, be it that there is nothing. A reader that is silent for too long is
+replaced by a new one, at the same place.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from blueengine.errors import ChannelsAwayError, InboxLostError
+from blueengine.kit import aio
+from blueengine.settings.kafka import KafkaSettings
+from blueengine.transport import kafka_topics
+from blueengine.transport.kafka_topics import OVERHEAD_BYTES, client_options
+
+FETCH_BYTES: Final = 4 << 20
+LONGEST_WAIT: Final = 5.0
+"""How long a broker keeps a read that finds nothing; no message waits for it."""
+IDLE_SECONDS: Final = 1.0
+TRY_SECONDS: Final = 0.5
+STOP_SECONDS: Final = 2.0
+
+
+class KafkaInbox:
+    """Reads one topic; nothing is read twice, except what was sent twice."""
+
+    def __init__(self, settings: KafkaSettings, topic: str, *, patience: float) -> None:
+        """Read ``topic``; silence of ``patience`` seconds is an error."""
+        self._settings = settings
+        self._patience = patience
+        self._wait = min(LONGEST_WAIT, patience / 4)
+        self._consumer: Any = None
+        self._heard: int | None = None
+        self._heard_at = self._begun_at = 0.0
+        self.inbox: Final = TopicPartition(topic, 0)
+        self.position: int | None = None
+        """Offset of the next record; None: behind all that is there."""
+
+    async def open(self, position: int | None) -> None:
+        """Begin to read at an offset, or behind all that is there.
+
+        Raises:
+            ChannelsAwayError: No broker answers.
+        """
+        self.position = position
+        self._heard_at = asyncio.get_running_loop().time()
+        await self._begin()
+
+    async def read(self) -> Sequence[Any]:
+        """Wait for records; none after a while.
+
+        Raises:
+            ChannelsAwayError: Kafka has been silent for longer than the patience.
+            InboxLostError: The topic was removed, or what it held was before it was read.
+        """
+        if self._consumer is None:
+            try:
+                await self._begin()
+            except ChannelsAwayError:
+                self._check_patience()
+                await asyncio.sleep(TRY_SECONDS)
+                return ()
+        consumer: Any = self._consumer
+        try:
+            found = await consumer.getmany(self.inbox, timeout_ms=int(IDLE_SECONDS * 1000))
+        except KafkaError as exc:
+            raise InboxLostError(f"the inbox {self.inbox.topic} cannot be read: {exc!r}") from exc
+        records: Sequence[Any] = found.get(self.inbox, ())
+        if records:
+            self.position = records[-1].offset + 1
+        await self._listen(bool(records))
+        return records
+
+    async def close(self) -> None:
+        """Disconnect."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await _end(consumer)
+
+    async def _begin(self) -> None:
+        consumer = AIOKafkaConsumer(
+            **client_options(self._settings),
+            auto_offset_reset="none",
+            enable_auto_commit=False,
+            fetch_max_wait_ms=int(self._wait * 1000),
+            max_partition_fetch_bytes=max(
+                FETCH_BYTES, self._settings.max_message_bytes + OVERHEAD_BYTES
+            ),
+        )
+        try:
+            await consumer.start()
+            consumer.assign([self.inbox])
+            if self.position is None:
+                await consumer.seek_to_end(self.inbox)
+                self.position = await consumer.position(self.inbox)
+            else:
+                consumer.seek(self.inbox, self.position)
+        except (KafkaError, OSError, TimeoutError) as exc:
+            await _end(consumer)
+            raise kafka_topics.away(self._settings, exc) from exc
+        except BaseException:
+            await _end(consumer)
+            raise
+        self._consumer = consumer
+        self._begun_at = asyncio.get_running_loop().time()
+
+    async def _listen(self, something_came: bool) -> None:
+        """See that the broker still answers."""
+        heard = self._consumer.last_poll_timestamp(self.inbox)
+        now = asyncio.get_running_loop().time()
+        if something_came or heard != self._heard:
+            self._heard, self._heard_at = heard, now
+            return
+        self._check_patience()
+        if now - max(self._heard_at, self._begun_at) > 2 * self._wait + IDLE_SECONDS:
+            if self._consumer.partitions_for_topic(self.inbox.topic) is None:
+                raise InboxLostError(f"the inbox {self.inbox.topic} was removed from Kafka")
+            await self.close()  # it may have come to a stop; a new one begins where it was
+
+    def _check_patience(self) -> None:
+        silent = asyncio.get_running_loop().time() - self._heard_at
+        if silent > self._patience:
+            raise kafka_topics.away(self._settings, f"silent for {silent:.0f} s")
+
+
+async def _end(consumer: Any) -> None:
+    """End a consumer, come what may: ``stop`` may end early, with what stopped its reading."""
+    stopping = asyncio.ensure_future(consumer.stop())
+    stopping.add_done_callback(aio.take_note)
+    await asyncio.wait((stopping,), timeout=STOP_SECONDS)
+    if not stopping.done():
+        await aio.cancel(stopping)
+    await consumer._client.close()  # noqa: SLF001 - nothing public does it then
