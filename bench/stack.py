@@ -43,6 +43,8 @@ class Stack:
     scripts: Mapping[str, str]
     """Names of the ledger's scripts by digest, as they were when the platform started."""
     children: dict[str, Child] = field(default_factory=dict)
+    channels: Mapping[str, str] = field(default_factory=dict)
+    """Where Kafka is, for engines started from now on; nothing: data goes over Redis."""
 
     @property
     def url(self) -> str:
@@ -62,6 +64,8 @@ class Stack:
             "BLOB_DIR": str(self.root / "blobs"),
             "RESTFUL_HOST": "127.0.0.1",
             "RESTFUL_PORT": str(self.port),
+            "KAFKA_BROKERS": "",
+            **self.channels,
         }
 
     @property

@@ -89,7 +89,7 @@ class KafkaTransport:
         self._outlets: dict[str, _Outlet] = {}
         self._producers = _Producers(settings)
         topic = names.inbox_topic(settings.topic_prefix, instance)
-        self._inbox = KafkaInbox(settings, topic, patience=patience)
+        self._inbox = KafkaInbox(settings, topic, patience=patience, is_there=self._inbox_is_there)
         self._untrimmed = self._untrimmed_bytes = 0
         self._trimming: asyncio.Task[None] | None = None
         self._made = False
@@ -261,6 +261,13 @@ class KafkaTransport:
             self._trim()
         return messages
 
+    async def _inbox_is_there(self) -> bool:
+        try:
+            client = (await self._producers.get()).client
+        except (KafkaError, OSError):
+            return True  # nobody says that it is not
+        return await _is_known(client, self._inbox.inbox.topic, afresh=True)
+
     def _trim(self) -> None:
         """Have brokers remove what was read, beside everything else."""
         if self._trimming is None or self._trimming.done():
@@ -365,23 +372,29 @@ async def _end(producer: Any) -> None:
     await producer.client.close()
 
 
-async def _is_known(client: Any, topic: str) -> bool:
-    """Say whether a topic is there; one that no broker knows for a while is not."""
-    if client.cluster.partitions_for_topic(topic) is not None:
+async def _is_known(client: Any, topic: str, *, afresh: bool = False) -> bool:
+    """Say whether a topic is there; one that no broker knows for a while is not.
+
+    It takes as long as no broker answers; ``afresh`` takes that for a yes.
+    """
+    cluster = client.cluster
+    if not afresh and cluster.partitions_for_topic(topic) is not None:
         return True
     loop = asyncio.get_running_loop()
     await client.add_topic(topic)
     unknown_since = loop.time()
     for delay in delays(0.02, 0.2):
-        if client.cluster.partitions_for_topic(topic) is not None:
-            return True
+        if not afresh and cluster.partitions_for_topic(topic) is not None:
+            break  # it was just added
         answered = await client.force_metadata_update()
+        if cluster.partitions_for_topic(topic) is not None or (afresh and not answered):
+            break
         if not answered:
             unknown_since = loop.time()  # nobody said that it is not there
         elif loop.time() - unknown_since > UNKNOWN_SECONDS:
-            break
+            return False
         await asyncio.sleep(delay)
-    return client.cluster.partitions_for_topic(topic) is not None
+    return True
 
 
 def _settle(outlet: _Outlet, count: int) -> None:

@@ -6,7 +6,7 @@ replaced by a new one, at the same place.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -29,9 +29,20 @@ STOP_SECONDS: Final = 2.0
 class KafkaInbox:
     """Reads one topic; nothing is read twice, except what was sent twice."""
 
-    def __init__(self, settings: KafkaSettings, topic: str, *, patience: float) -> None:
-        """Read ``topic``; silence of ``patience`` seconds is an error."""
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topic: str,
+        *,
+        patience: float,
+        is_there: Callable[[], Awaitable[bool]],
+    ) -> None:
+        """Read ``topic``; silence of ``patience`` seconds is an error.
+
+        ``is_there`` asks whether there is such a topic; False only when brokers say that it is not.
+        """
         self._settings = settings
+        self._is_there = is_there
         self._patience = patience
         self._wait = min(LONGEST_WAIT, patience / 4)
         self._consumer: Any = None
@@ -118,7 +129,7 @@ class KafkaInbox:
             return
         self._check_patience()
         if now - max(self._heard_at, self._begun_at) > 2 * self._wait + IDLE_SECONDS:
-            if self._consumer.partitions_for_topic(self.inbox.topic) is None:
+            if not await self._is_there():
                 raise InboxLostError(f"the inbox {self.inbox.topic} was removed from Kafka")
             await self.close()  # it may have come to a stop; a new one begins where it was
 

@@ -218,9 +218,9 @@ class ReconnectContract:
         for number in range(times):
             part = sent[total * number // times : total * (number + 1) // times]
             futures += [writer.send("reader", *message) for message in part]
-            await reader.until(len(futures) // 2)  # the rest is on its way
+            await reader.until(len(futures) // 2, 120)  # the rest is on its way
             await disturb()
-        assert await reader.until(total, 30) == sent
+        assert await reader.until(total, 120) == sent
         await asyncio.gather(*futures)
         # what came twice is the same message: same number, same payload
         assert {(head.seq, payload) for head, payload in reader.got} == {

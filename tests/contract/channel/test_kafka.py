@@ -29,7 +29,7 @@ class KafkaLine(Line):
         self._transports: dict[str, KafkaTransport] = {}
 
     async def attend(self, instance: str) -> Transport:
-        transport = KafkaTransport(self.settings, instance, patience=40)
+        transport = KafkaTransport(self.settings, instance, patience=150)
         await transport.open()
         self._transports[instance] = transport
         return transport
@@ -71,7 +71,7 @@ class TestKafka(ChannelContract):
         await line.close()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 class TestKafkaAway(ReconnectContract):
     @pytest.fixture
     async def line(self, kafka_behind_proxy: tuple[RealKafka, FaultProxy]) -> AsyncIterator[Line]:
