@@ -17,7 +17,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -76,10 +76,20 @@ def a_gateway(folder: Path) -> Iterator[str]:
                 wait_until(lambda: _has_engine(url), START_SECONDS, what="the engine attends")
                 yield url
             finally:
-                for process in processes:
-                    process.terminate()
-                for process in processes:
-                    process.wait(30)
+                _end(processes)
+
+
+def _end(processes: list[subprocess.Popen[bytes]]) -> None:
+    """End them; the engine not when its sessions end, for nobody ends the interactive ones."""
+    for _ in range(2):
+        for process in processes:
+            process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            for process in processes:
+                process.wait(5)
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
 def _has_engine(url: str) -> bool:
