@@ -14,6 +14,7 @@ import uvicorn
 import uvloop
 
 from apps.restful.api.app import build
+from apps.restful.api.patience import PatientProtocol
 from apps.restful.bootstrap import open_parts
 from apps.restful.service.parts import Parts
 from apps.restful.settings import RestfulSettings
@@ -72,7 +73,7 @@ def server(parts: Parts) -> uvicorn.Server:
     """Return a server over these parts; its sockets are given to its ``serve``."""
     config = uvicorn.Config(
         build(parts),
-        http="httptools",
+        http=PatientProtocol,
         ws="websockets-sansio",
         ws_max_size=parts.settings.max_body,
         # A client whose input waits for room is not read, its answers to pings neither.

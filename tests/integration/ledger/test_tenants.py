@@ -5,8 +5,9 @@ import random
 
 import pytest
 
+from apps.sessions.checkup import Checkup
 from blueengine.wire import names
-from tests.integration.ledger.world import World
+from tests.integration.ledger.world import LONG, World
 
 
 async def limit(world: World, tenant: str, running: int, pending: int = 0) -> None:
@@ -217,6 +218,19 @@ async def test_a_tenant_may_have_so_many_pending(world: World) -> None:
     words = [(await world.submitted("asleep", tenant="acme")).word for _ in range(3)]
     assert words == ["created", "created", "full"]
     assert (await world.submitted("asleep", tenant="globex")).word == "created"
+
+
+async def test_the_doctor_finds_nothing_wrong_with_sessions_that_wait_apart(world: World) -> None:
+    await world.attend(slots=9)
+    await limit(world, "acme", 1)
+    _, apart = [await submit(world, "acme") for _ in range(2)]
+    checkup = Checkup(world.link, fix=True, heartbeat_timeout=LONG)
+    assert [finding async for finding in checkup.run()] == []
+    await world.link.send("ZREM", names.apart("acme", "echo"), apart)
+    assert [finding.code async for finding in checkup.run()] == ["queue"]
+    assert [finding async for finding in checkup.run()] == []
+    await world.manage()
+    assert (await world.record(apart)).apart
 
 
 async def test_a_session_that_is_forgotten_leaves_nothing_of_its_tenant(world: World) -> None:

@@ -14,6 +14,8 @@ import pytest
 from tests.kit.servers import RealRedis
 from tests.kit.wait import wait_until
 
+pytestmark = pytest.mark.timeout(120)
+
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
@@ -42,7 +44,7 @@ def process(
 def test_it_serves_until_it_is_asked_to_stop_and_exits_with_0(
     process: subprocess.Popen[bytes], log: Path, how: signal.Signals
 ) -> None:
-    said = wait_until(lambda: re.search(r"listening on (\S+)", log.read_text()), 20)
+    said = wait_until(lambda: re.search(r"listening on (\S+)", log.read_text()), 60)
     assert httpx.get(f"{said[1]}/readyz").status_code == 200
     process.send_signal(how)
     assert process.wait(timeout=10) == 0

@@ -31,7 +31,7 @@ end
 
 local justified = {
   status = function(sid) local S = load(sid); return S and S.st == of end,
-  waiting = function(sid) local S = load(sid); return S and S.st == 'pending' and get(S, 'parked') == of end,
+  waiting = function(sid) local S = load(sid); return S and S.st == 'pending' and get(S, 'parked') == of and get(S, 'apart') ~= '1' end,
   pending = function(sid) local S = load(sid); return S and S.st == 'pending' and needs_engine(S) end,
   elder = function(sid) local S = load(sid); return S and S.st == 'pending' end,
   expiry = function(sid) local S = load(sid); return S and terminal(S) end,

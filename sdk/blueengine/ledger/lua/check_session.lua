@@ -63,10 +63,13 @@ for _, n in ipairs(nodes(S)) do
     redis.call(wanted and 'SADD' or 'SREM', K.demand(n.engine), member)
   end
 end
-if pending and (parked == '' or not redis.call('ZSCORE', K.waiting(parked), sid))
+local apart = S.tenant and parked ~= '' and get(S, 'apart') == '1'
+local queue = apart and K.apart(S.tenant, parked) or K.waiting(parked)
+if pending and (parked == '' or not redis.call('ZSCORE', queue, sid))
     and wrong('queue', sid, 'it is pending and waits in no queue') then
   if parked == '' then parked = nodes(S)[1].engine end
   put(S, 'parked', parked)
+  if apart then put(S, 'apart', '') end
   redis.call('ZADD', K.waiting(parked), get(S, 'order'), sid)
   wake(parked)
 end
