@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from bench import door, drive, kafka, report, sessions, streaming, trips
+from bench import claims, door, drive, kafka, report, sessions, streaming, trips
 from bench.errors import BenchError
 from bench.measure import Section
 from bench.stack import Stack, running
 from blueengine.errors import BlueEngineError
 from blueengine.kit import aio
 
-ALL: Final = ("sessions", "trips", "appendfsync", "streaming", "kafka", "door")
+ALL: Final = ("sessions", "trips", "appendfsync", "streaming", "kafka", "door", "claims")
 DEFAULT_FILE: Final = Path("build", "bench.json")
 
 
@@ -39,12 +39,14 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-async def _measure(stack: Stack, name: str, *, quick: bool) -> Section:
+async def _measure(stack: Stack, name: str, *, quick: bool) -> Section:  # noqa: PLR0911 - a table
     match name:
         case "sessions":
             return await sessions.run(stack, quick=quick, say=_say)
         case "trips":
             return await trips.run(stack, say=_say)
+        case "claims":
+            return await claims.run(quick=quick, say=_say)
         case "appendfsync":
             return await sessions.durability(stack, quick=quick, say=_say)
         case "kafka":

@@ -47,9 +47,9 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, default=Path(), help="where plans and reports go")
     parser.add_argument("--quiet", action="store_true")
     given = parser.parse_args()
-    # as Ctrl-C: everything that was started is ended
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # both as Ctrl-C, which asyncio turns into a cancelled run: everything that was started is ended
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     began, seed, failed = time.monotonic(), given.seed, 0
     while True:
         if given.plan:
