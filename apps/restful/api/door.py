@@ -149,8 +149,7 @@ def _key(scope: Scope) -> str:
     key = _key_or_nothing(scope)
     if not key:
         raise UnauthorizedError.because(
-            "this gateway needs an API key: send `Authorization: Bearer <key>` or `X-API-Key: <key>`",
-            loc="/header/Authorization",
+            "this gateway needs an API key: send `Authorization: Bearer <key>` or `X-API-Key: <key>`"
         )
     return key
 

@@ -199,4 +199,4 @@ def check_scope(who: Who, scope: Scope) -> None:
 
 
 def _unauthorized(msg: str) -> UnauthorizedError:
-    return UnauthorizedError.because(msg, loc="/header/Authorization")
+    return UnauthorizedError.because(msg)
