@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from bench import claims, door, drive, kafka, report, sessions, streaming, trips
+from bench import claims, door, drive, kafka, report, sdk, sessions, streaming, trips
 from bench.errors import BenchError
 from bench.measure import Section
 from bench.stack import Stack, running
 from blueengine.errors import BlueEngineError
 from blueengine.kit import aio
 
-ALL: Final = ("sessions", "trips", "appendfsync", "streaming", "kafka", "door", "claims")
+ALL: Final = ("sessions", "trips", "appendfsync", "streaming", "kafka", "door", "claims", "sdk")
 DEFAULT_FILE: Final = Path("build", "bench.json")
 
 
@@ -53,6 +53,8 @@ async def _measure(stack: Stack, name: str, *, quick: bool) -> Section:  # noqa:
             return await kafka.run(stack, quick=quick, say=_say)
         case "door":
             return await door.run(stack, quick=quick, say=_say)
+        case "sdk":
+            return await sdk.run(stack, quick=quick, say=_say)
         case _:
             return await streaming.run(stack, quick=quick, say=_say)
 

@@ -33,7 +33,7 @@ class AioKafka:
         self._bytes = 0
 
     async def open(self) -> None:
-        from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition  # noqa: PLC0415
+        from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
         brokers = os.environ["KAFKA_BROKERS"]
         self._producer = AIOKafkaProducer(
@@ -82,7 +82,7 @@ class Confluent:
         self._reads, self._writes = reads, writes
 
     async def open(self) -> None:
-        from confluent_kafka import Consumer, Producer, TopicPartition  # noqa: PLC0415
+        from confluent_kafka import Consumer, Producer, TopicPartition
 
         brokers = {"bootstrap.servers": os.environ["KAFKA_BROKERS"]}
         self._producer = Producer(

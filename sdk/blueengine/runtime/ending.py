@@ -163,6 +163,8 @@ class Endings:
             shutil.rmtree(part.folder, ignore_errors=True)
         if self._instance.blobs is not None and part.files_came:
             self._instance.blobs.remove_below(node_prefix(*part.key))
+        if self._instance.shared is not None and part.files_went:
+            shutil.rmtree(self._instance.shared / str(part.no), ignore_errors=True)
         if self._instance.blobs is not None and part.files_went:
             self._instance.blobs.remove_below(outbox(part))
         if not self._instance.parts:

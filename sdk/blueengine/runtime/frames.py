@@ -37,6 +37,8 @@ class Begin(msgspec.Struct, array_like=True, frozen=True, tag="begin"):
     """Folder for payloads too large for a frame, not yet made; empty: there is no blob store."""
     stored: tuple[str, ...]
     """Output ports a client may fetch from."""
+    shared: str = ""
+    """Folder in shared memory for what steps forward, not yet made; empty: there is none."""
 
 
 class Work(msgspec.Struct, array_like=True, frozen=True, tag="work"):

@@ -258,6 +258,7 @@ class Host:
             part.folder,
             f"{self._instance.blobs.root}/{outbox(part)}" if self._instance.blobs else "",
             part.stored,
+            f"{self._instance.shared}/{no}" if self._instance.shared else "",
         )
         for index, (step, pool) in enumerate(zip(self._instance.steps, self._pools, strict=True)):
             worker = pool.assign(no)

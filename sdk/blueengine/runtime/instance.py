@@ -42,6 +42,8 @@ class Instance:
     flags: Flags
     folder: Path
     """Holds the temp folders of its sessions."""
+    shared: Path | None = None
+    """The same for what steps forward: in memory, if there is a place for it."""
     parts: dict[int, Part] = field(default_factory=dict)
     over: dict[tuple[str, str], int] = field(default_factory=dict)
     """(session, node) -> last attempt that has ended here, of the parts that ended last. A late

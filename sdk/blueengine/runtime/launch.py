@@ -20,7 +20,7 @@ from blueengine.runtime.context import Flags
 from blueengine.runtime.declare import BlueEngine
 from blueengine.runtime.host import Gone, Host
 from blueengine.runtime.instance import Instance
-from blueengine.runtime.scratch import scratch_folder
+from blueengine.runtime.scratch import memory, scratch_folder
 from blueengine.settings.system import SystemSettings
 from blueengine.transport.base import Transport
 from blueengine.transport.blobs import BlobFolder
@@ -106,6 +106,7 @@ async def _live(
             transport = await stack.enter_async_context(_transport(settings, shared, name))
             flags = stack.enter_context(closing(Flags.make(len(engine.steps))))
             folder = stack.enter_context(scratch_folder(name))
+            forwarded = stack.enter_context(scratch_folder(name, memory()))
             instance = Instance(
                 engine=engine,
                 id=name,
@@ -115,6 +116,7 @@ async def _live(
                 blobs=BlobFolder(Path(settings.blob_dir)) if settings.blob_dir else None,
                 flags=flags,
                 folder=folder,
+                shared=forwarded,
             )
             host = Host(
                 instance,

@@ -16,11 +16,22 @@ from typing import Final
 PREFIX: Final = "blueengine-scratch-"
 
 
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 - folders below it are made by mkdtemp
+
+
+def memory() -> Path | None:
+    """Return where files are memory that processes share, if there is such a place."""
+    return MEMORY if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) else None
+
+
 @contextlib.contextmanager
-def scratch_folder(instance: str) -> Generator[Path]:
-    """Make a folder for the time of the context, and remove those that nobody holds any more."""
+def scratch_folder(instance: str, parent: Path | None = None) -> Generator[Path]:
+    """Make a folder for the time of the context, and remove those that nobody holds any more.
+
+    It is made below ``parent``, the temp folder of the system when that is None.
+    """
     # locked before it gets a name that others look for
-    made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}{instance}-"))
+    made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}{instance}-", dir=parent))
     lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

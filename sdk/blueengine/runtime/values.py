@@ -4,7 +4,6 @@ A payload too large for a frame goes to the session's outbox in the blob store, 
 """
 
 import os
-import pickle  # noqa: TID251 - objects between steps of one engine, never over a channel
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from blueengine.datatypes import base
 from blueengine.errors import DataTypeError
 from blueengine.runtime import frames
+from blueengine.runtime.forwards import Forwards
 from blueengine.settings.engine import EngineSettings
 from blueengine.transport.blobs import INLINE_LIMIT
 from blueengine.wire import codec
@@ -34,14 +34,14 @@ class Values:
             port: base.get(kind, settings.output_options.get(port))
             for port, kind in settings.outputs.items()
         }
+        self._forwards = Forwards()
         self._files = 0
 
     def decode(self, item: frames.Item, scratch: Callable[[], Path]) -> Any:
         """Return the value of an input; ``scratch`` makes the session's temp folder."""
-        file = Path(item.file) if item.file else None
         if item.port == FORWARD:
-            raw = file.read_bytes() if file else item.payload
-            return pickle.loads(raw)  # noqa: S301 - written by a step of this same engine
+            return self._forwards.read(item.payload, item.meta, item.file)
+        file = Path(item.file) if item.file else None
         meta = codec.decode(Meta, item.meta) if item.meta else base.NO_META
         return self._inputs[item.port].decode(base.Incoming(item.payload, meta, file, scratch))
 
@@ -51,6 +51,11 @@ class Values:
         Raises:
             DataTypeError: The value does not fit.
         """
+        if port == FORWARD:
+            payload, meta, file, size = self._forwards.write(value, begin.shared)
+            if not file and begin.outbox and size > INLINE_LIMIT:
+                file, payload = self._write_out(begin, base.Encoded(payload)), b""
+            return frames.Out(begin.no, port, payload, meta, file, size)
         encoded = self._encode(port, value, stored=port in begin.stored)
         payload, file, size = encoded.payload, "", len(encoded.payload)
         if encoded.file is not None:
@@ -63,14 +68,6 @@ class Values:
         return frames.Out(begin.no, port, payload, meta, file, size)
 
     def _encode(self, port: str, value: Any, *, stored: bool) -> base.Encoded:
-        if port == FORWARD:
-            try:
-                return base.Encoded(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
-            except (pickle.PicklingError, TypeError, AttributeError) as exc:
-                raise DataTypeError(
-                    f"{FORWARD!r} cannot carry this {type(value).__name__}: {exc}; the next step is"
-                    " another process, so forward plain data, not open files, locks or lambdas"
-                ) from exc
         try:
             return self._outputs[port].encode(value, stored=stored)
         except DataTypeError as exc:

@@ -20,6 +20,8 @@ from blueengine.runtime.instance import Instance
 from blueengine.runtime.loading import load
 from blueengine.runtime.numbers import Numbers
 from blueengine.runtime.part import Part
+from blueengine.runtime.scratch import memory as scratch_memory
+from blueengine.runtime.scratch import scratch_folder
 from blueengine.runtime.threads import Time, WorkerThread
 from blueengine.testing import memory, single
 from blueengine.testing.memory import ENGINE, PEER, READER, WRITER, Memory, Record
@@ -339,6 +341,7 @@ class _Up:
                 blobs=self.memory.blobs,
                 flags=flags,
                 folder=folder / "sessions",
+                shared=opened.enter_context(scratch_folder("test", scratch_memory())),
             )
             self._host = Host(
                 self._instance,
