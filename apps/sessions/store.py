@@ -122,6 +122,19 @@ class SessionRecord:
     """How many it has."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A line that an engine wrote about a session."""
+
+    id: str
+    at: int
+    """Microseconds, by the clock of the engine's machine."""
+    attempt: int
+    node: str
+    level: str
+    text: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """One event of a session's history. ``id`` orders them: ``<stream id>.<index>``."""
@@ -338,6 +351,13 @@ class SessionStore:
         """Return how many messages of the channel are stored."""
         count: int = await self._link.send("LLEN", names.results(session, channel))
         return count
+
+    async def logs(self, session: str, *, after: str, limit: int) -> list[Line]:
+        """Return lines of its log behind the one with this id (from the first without)."""
+        raw = await self._link.send(
+            "XRANGE", names.logs(session), f"({after}" if after else "-", "+", "COUNT", limit
+        )
+        return [_line(line_id.decode(), [word.decode() for word in flat]) for line_id, flat in raw]
 
     async def history(self, session: str, *, after: str = "") -> list[Entry]:
         """Return events after the one with this id (from the beginning without), oldest first."""
@@ -614,6 +634,18 @@ def _us(seconds: float) -> int:
 
 def _fault(raw: bytes | None) -> Fault | None:
     return msgspec.json.decode(raw, type=Fault) if raw else None
+
+
+def _line(line_id: str, flat: list[str]) -> Line:
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    return Line(
+        id=line_id,
+        at=int(fields["t"]),
+        attempt=int(fields["a"]),
+        node=fields["n"],
+        level=fields["l"],
+        text=fields["m"],
+    )
 
 
 def _index(entry: Entry) -> int:

@@ -10,7 +10,7 @@ from tests.kit.ledger_view import LedgerView
 
 _KEPT = re.compile(
     r"be:(sessions|status:(finished|failed|canceled)|order|expiry|engines|specs|watch|wake|lease:[^:]+|e:[^:]+)"
-    r"|be:s:[^:]+(:ev|:r:[^:]+)?|be:idem:.+"
+    r"|be:s:[^:]+(:ev|:log|:r:[^:]+)?|be:idem:.+"
 )
 """Keys that stay: ended sessions and what is known of engines."""
 

@@ -11,6 +11,7 @@ from apps.restful.api import render_webhooks
 from apps.restful.api.times import when
 from apps.restful.service.answer import RESULTS_AT_ONCE, Answer
 from apps.restful.service.files import Upload
+from apps.restful.service.logs import Lines
 from apps.restful.service.read import Detail, Listed, Results
 from apps.restful.service.resumed import Begun
 from apps.restful.service.submit import Lack, Placement
@@ -201,6 +202,25 @@ def result_page(session: str, channel: str, found: Results) -> dict[str, Any]:
             for index, item in enumerate(found.items, start=found.after)
         ],
         "next": end if end < found.count else None,
+    }
+
+
+def lines(found: Lines) -> dict[str, Any]:
+    """Return some of a session's log."""
+    return {
+        "lines": [
+            {
+                "id": line.id,
+                "at": when(line.at),
+                "attempt": line.attempt,
+                "name": line.node,
+                "level": line.level,
+                "message": line.text,
+            }
+            for line in found.lines
+        ],
+        "after": found.after,
+        "ended": found.ended,
     }
 
 

@@ -60,6 +60,7 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("GET", f"{_API}/sessions/{{session_id}}/results/{{channel}}"): READ,
     ("GET", f"{_API}/sessions/{{session_id}}/results/{{channel}}/{{index}}/blob"): READ,
     ("GET", f"{_API}/sessions/{{session_id}}/events"): READ,
+    ("GET", f"{_API}/sessions/{{session_id}}/logs"): READ,
     ("POST", f"{_API}/sessions/{{session_id}}/channels/{{name}}"): SUBMIT,
     ("POST", f"{_API}/sessions/{{session_id}}/channels/{{name}}/end"): SUBMIT,
     # what it pushes needs the scope submit, too

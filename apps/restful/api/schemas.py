@@ -562,6 +562,29 @@ class ResultPage(_Out):
     """Give it as `after` for the next page; null when this was the last one so far."""
 
 
+class LineView(_Out):
+    """A line that an engine wrote about a session."""
+
+    id: str
+    at: str
+    """By the clock of the engine's machine."""
+    attempt: int
+    name: str
+    """The engine's name in the session."""
+    level: str
+    message: str
+
+
+class LinePage(_Out):
+    """Some of a session's log."""
+
+    lines: list[LineView]
+    after: str
+    """Give it as `after` for the lines that follow."""
+    ended: bool
+    """The session has ended and these are the last lines."""
+
+
 class UploadView(_Out):
     """An uploaded file."""
 

@@ -139,6 +139,37 @@ def stop_session(session: SessionId, *, url: Url = output.DEFAULT_URL, json: Jso
         typer.echo(status)
 
 
+@app.command("logs")
+def session_logs(
+    session: SessionId,
+    *,
+    engine: Annotated[str, typer.Option(help="Only this engine, by its name in the session.")] = "",
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the session has ended.")
+    ] = False,
+    url: Url = output.DEFAULT_URL,
+    json: Json = False,
+) -> None:
+    """Show what engines wrote about a session with context.logger, the last thousand lines or so.
+
+    With --json it is one object a line.
+
+    Example: blueengine sessions logs session-process-workflow-0-1636105719.5759473-vv6gz93f -f
+    """
+
+    async def work(client: "AsyncClient") -> None:
+        async for line in client.session(session).logs(engine=engine, follow=follow):
+            if json:
+                output.print_json_line(line)
+            else:
+                typer.echo(f"{line.at}  {line.level:7}  {line.name}: {line.message}")
+
+    try:
+        output.with_client(url, work)
+    except KeyboardInterrupt:
+        raise typer.Exit(1) from None
+
+
 def _print(detail: "Detail") -> None:
     attempt = f" (attempt {detail.attempt} of {detail.max_attempts})" * (detail.max_attempts > 1)
     typer.echo(f"{detail.session_id}: {detail.status}{attempt}")

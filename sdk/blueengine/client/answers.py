@@ -284,6 +284,26 @@ class Results(Answer, frozen=True, kw_only=True):
     next: int | None = None
 
 
+class Line(Answer, frozen=True, kw_only=True):
+    """A line that an engine wrote about a session."""
+
+    id: str
+    at: str = ""
+    attempt: int = 1
+    name: str = ""
+    """The engine's name in the session."""
+    level: str = ""
+    message: str = ""
+
+
+class Lines(Answer, frozen=True, kw_only=True):
+    """Some of a session's log."""
+
+    lines: list[Line] = []
+    after: str = ""
+    ended: bool = False
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One server-sent event of a session."""
 

@@ -164,6 +164,35 @@ class AsyncSession:
                         yield result
         (await self._look(0)).raise_for_status()
 
+    async def logs(
+        self, *, engine: str = "", after: str = "", follow: bool = False
+    ) -> AsyncGenerator[answers.Line, None]:
+        """Yield what engines logged about it (``context.logger``): the last thousand lines or so.
+
+        Args:
+            engine: Only of this engine, by its name in the session.
+            after: Only lines behind the one with this id.
+            follow: Go on until the session has ended.
+        """
+        while True:
+            data = await self._http.call(
+                "GET",
+                f"{self._route}/logs",
+                params={
+                    "engine": engine or None,
+                    "after": after or None,
+                    "limit": AT_ONCE,
+                    "waitTimeSecond": HELD_SECONDS if follow else None,
+                },
+                timeout=self._http.timeout + HELD_SECONDS,
+            )
+            page = answers.as_record(answers.Lines, data)
+            for line in page.lines:
+                yield line
+            if page.ended or not (follow or page.lines):
+                return
+            after = page.after
+
     async def events(self, *, last_event_id: str = "") -> AsyncGenerator[answers.Event, None]:
         """Yield what happened to it and what happens, until its end.
 

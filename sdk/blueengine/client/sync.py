@@ -175,6 +175,7 @@ class Session(_Face[AsyncSession]):
     end = _blocking(AsyncSession.end)
     results = _iterating(AsyncSession.results)
     events = _iterating(AsyncSession.events)
+    logs = _iterating(AsyncSession.logs)
 
 
 class Client(_Face[AsyncClient]):

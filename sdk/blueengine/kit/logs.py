@@ -88,11 +88,11 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "service": self._service,
             "logger": record.name,
-            "message": _clean(record.getMessage()),
+            "message": clean(record.getMessage()),
             **fields(record),
         }
         if record.exc_info:
-            line["error"] = _clean(self.formatException(record.exc_info))
+            line["error"] = clean(self.formatException(record.exc_info))
         return orjson.dumps(line, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
@@ -108,10 +108,10 @@ class TextLines(logging.Formatter):
         """Return the record as text."""
         at = datetime.fromtimestamp(record.created, UTC).astimezone()
         line = f"{at:%H:%M:%S} {record.levelname.lower():7} {self._service}: "
-        line += _clean(record.getMessage())
+        line += clean(record.getMessage())
         line += "".join(f" {name}={value}" for name, value in fields(record).items())
         if record.exc_info:
-            line += "\n" + _clean(self.formatException(record.exc_info))
+            line += "\n" + clean(self.formatException(record.exc_info))
         return line
 
 
@@ -121,7 +121,8 @@ def hide(secret: str) -> None:
         _hidden.add(secret)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
+    """Return text without the logins that stand in URLs."""
     for secret in _hidden:
         text = text.replace(secret, _MASK)
     return _URL_LOGIN.sub(f"{_MASK}@", text) if "@" in text else text
@@ -130,4 +131,4 @@ def _clean(text: str) -> str:
 def _masked(name: str, value: Any) -> Any:
     if _SECRET.search(name):
         return _MASK
-    return _clean(value) if isinstance(value, str) else value
+    return clean(value) if isinstance(value, str) else value

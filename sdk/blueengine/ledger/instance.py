@@ -16,7 +16,7 @@ from blueengine.wire.report import Fault, Outcome, Tally
 from blueengine.wire.spec import EngineSpec
 
 SCRIPTS: Final = (
-    "attend", "beat", "drain", "leave", "ready", "refuse", "output", "notice", "close",
+    "attend", "beat", "drain", "leave", "ready", "refuse", "output", "notice", "log", "close",
     "attach", "taken",
 )  # fmt: skip
 
@@ -98,6 +98,13 @@ class InstanceLedger:
         ``number`` counts those of the part from 0, so that none is told twice.
         """
         return self._link.run("notice", *part, kind, body, number)
+
+    def log(self, part: Part, number: int, words: Sequence[Arg]) -> "asyncio.Future[Reply]":
+        """Put lines (time in microseconds, level, text of each) into the session's log.
+
+        ``number`` counts those the part wrote before, so that none is there twice.
+        """
+        return self._link.run("log", *part, number, *words)
 
     def attach(self, part: Part, channels: Iterable[str]) -> "asyncio.Future[Reply]":
         """Take what the client of an interactive session pushed to these channels so far.

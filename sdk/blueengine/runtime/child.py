@@ -6,7 +6,6 @@ and its ``engine.start()`` ends up in ``work``.
 
 import ctypes
 import inspect
-import logging
 import os
 import runpy
 import signal
@@ -29,6 +28,7 @@ from blueengine.runtime.context import Context, Flags
 from blueengine.runtime.declare import WORKER_VARIABLE, BlueEngine, Step
 from blueengine.runtime.explain import explain
 from blueengine.runtime.line import Line, ParentGoneError
+from blueengine.runtime.logger import SessionLogger
 from blueengine.runtime.values import Values
 from blueengine.settings.system import SystemSettings
 from blueengine.wire.spec import STATUS
@@ -167,9 +167,9 @@ class Worker:
             say=say,
             count=self._count,
             took=self._took,
-            logger=logging.LoggerAdapter(
-                logging.getLogger("blueengine.engine"),
+            logger=SessionLogger(
                 {"session": begin.session, "engine": begin.engine},
+                lambda at, level, text: self.line.send(frames.Logged(no, at, level, text)),
             ),
         )
         self._sessions[no] = _Session(begin, context)

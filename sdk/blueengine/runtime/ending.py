@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 
-from blueengine.runtime import frames
+from blueengine.runtime import frames, logs
 from blueengine.runtime.instance import Instance
 from blueengine.runtime.part import Call, Part, State, StepRun
 from blueengine.runtime.sending import Sender
@@ -81,6 +81,7 @@ class Endings:
         self._dismiss(part)
 
         def close() -> None:
+            logs.write(self._instance.ledger, part)
             results, tally = part.take_unsaved(), part.tally()
             self._instance.numbers.ended(outcome, tally)
             how, why, retry = outcome, fault, again

@@ -13,7 +13,7 @@ import msgspec
 
 from blueengine.errors import BlueEngineError, MessageLostError
 from blueengine.kit.redis_link import Reply
-from blueengine.runtime import frames
+from blueengine.runtime import frames, logs
 from blueengine.runtime.ending import Endings
 from blueengine.runtime.instance import Instance
 from blueengine.runtime.part import (
@@ -219,12 +219,16 @@ class Flow:
         )
         source.consumed_messages = source.consumed_bytes = 0
 
-    def on_written(self, worker: WorkerProcess, part: Part, frame: frames.Out | frames.Say) -> None:
+    def on_written(
+        self, worker: WorkerProcess, part: Part, frame: frames.Out | frames.Say | frames.Logged
+    ) -> None:
         """Take what a worker wrote."""
         if isinstance(frame, frames.Out):
             part.files_went = part.files_went or bool(frame.file)
             if part.live:
                 self._on_out(worker, part, frame)
+        elif isinstance(frame, frames.Logged):
+            logs.take(self._instance.ledger, part, frame)
         elif part.live:
             self._on_say(worker, part, frame)
 

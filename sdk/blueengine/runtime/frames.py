@@ -106,6 +106,16 @@ class Say(msgspec.Struct, array_like=True, frozen=True, tag="say"):
     body: bytes
 
 
+class Logged(msgspec.Struct, array_like=True, frozen=True, tag="logged"):
+    """The author's code logged a line."""
+
+    no: int
+    at: int
+    """Microseconds since the epoch."""
+    level: int
+    text: str
+
+
 class Done(msgspec.Struct, array_like=True, frozen=True, tag="done"):
     """One call has returned; everything it wrote was sent before this."""
 
@@ -135,7 +145,7 @@ class Left(msgspec.Struct, array_like=True, frozen=True, tag="left"):
 
 
 ToWorker = Begin | Work | Resume | Leave | Quit
-FromWorker = Inited | Began | Out | Say | Done | Left | Counted
+FromWorker = Inited | Began | Out | Say | Done | Left | Counted | Logged
 
 _encoder = msgspec.msgpack.Encoder()
 _to_worker = msgspec.msgpack.Decoder(list[ToWorker])

@@ -455,7 +455,7 @@ class Host:
             self._instance.numbers.counted(worker.step, frame.counts, frame.times)
             return
         part = self._instance.parts.get(frame.no)
-        if isinstance(frame, (frames.Out, frames.Say)):
+        if isinstance(frame, (frames.Out, frames.Say, frames.Logged)):
             if part is not None:
                 self._flow.on_written(worker, part, frame)
             return

@@ -305,6 +305,10 @@ class Part:
         """Whether results wait to be reported at the end of this turn of the loop."""
         self.notices = 0
         """Status messages said so far."""
+        self.lines: list[str | int] = []
+        """Time, level and text of log lines that wait to be written."""
+        self.logged = 0
+        """Log lines written so far."""
         self.files_came = False
         self.files_went = False
         """Whether there is something of this part in the blob store."""

@@ -5,14 +5,14 @@ Caller of everything here: the instance's event loop.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 import msgspec
 
 from blueengine.datatypes import base
-from blueengine.kit.redis_link import Link, Reply
+from blueengine.kit.redis_link import Arg, Link, Reply
 from blueengine.ledger.instance import InstanceLedger, Part, Results
 from blueengine.transport.base import Message, Run, singly
 from blueengine.transport.blobs import INLINE_LIMIT, BlobFolder, node_prefix
@@ -261,6 +261,10 @@ class Reports(InstanceLedger):
     def notice(self, part: Part, number: int, kind: str, body: bytes) -> "asyncio.Future[Reply]":
         """It sends a status message."""
         self._of(part).said.append(msgspec.json.decode(body))
+        return _answered(b"ok")
+
+    def log(self, part: Part, number: int, words: Sequence[Arg]) -> "asyncio.Future[Reply]":
+        """It writes to the session's log; a test reads it with caplog."""
         return _answered(b"ok")
 
     def close(

@@ -14,6 +14,7 @@ TEMPLATES: Final[dict[str, str]] = {
     "session": "be:s:{}",  # hash    status, plan, one group of fields per node; until its ttl
     "results": "be:s:{}:r:{}",  # list    stored messages of one channel, in order; as the session
     "events": "be:s:{}:ev",  # stream  what happened, for timelines and live views; as the session
+    "logs": "be:s:{}:log",  # stream  what engines wrote about it, the last lines; as the session
     "pushes": "be:s:{}:in",  # hash    what the client of an interactive session pushed; to its end
     "pushed": "be:s:{}:in:{}",  # list    its messages of a channel not consumed by all; to its end
     # all sessions --------------------------------------------------------------------------------
@@ -74,6 +75,7 @@ TEMPLATES: Final[dict[str, str]] = {
 session: Final = TEMPLATES["session"].format
 results: Final = TEMPLATES["results"].format
 events: Final = TEMPLATES["events"].format
+logs: Final = TEMPLATES["logs"].format
 pushes: Final = TEMPLATES["pushes"].format
 pushed: Final = TEMPLATES["pushed"].format
 status: Final = TEMPLATES["status"].format

@@ -36,6 +36,7 @@ NEEDS: Final = {
     "GET /api/v1/process-workflow/{session_id}": "read",
     "GET /api/v1/sessions": "read",
     "GET /api/v1/sessions/{session_id}": "read",
+    "GET /api/v1/sessions/{session_id}/logs": "read",
     "POST /api/v1/sessions/{session_id}/stop": "submit",
     "GET /api/v1/sessions/{session_id}/results/{channel}": "read",
     "GET /api/v1/sessions/{session_id}/results/{channel}/{index}/blob": "read",

@@ -13,7 +13,7 @@ redis.call('ZREM', K.expiry(), ARGV[1])
 if not S then return 0 end
 for _, c in ipairs(split(get(S, 'stored'))) do redis.call('DEL', K.results(S.id, c)) end
 if S.hooks then unlist(S.id, S.hooks) end
-redis.call('DEL', S.key, K.events(S.id))
+redis.call('DEL', S.key, K.events(S.id), K.logs(S.id))
 redis.call('ZREM', K.sessions(), S.id)
 redis.call('ZREM', K.status(S.st), S.id)
 if S.tenant then
