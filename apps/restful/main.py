@@ -122,6 +122,7 @@ def main() -> int:
             format="%(asctime)s %(levelname)s %(name)s %(message)s",
         )
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
+        logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it tells the client
         run(settings)
     except (BlueEngineError, ValueError) as exc:
         sys.stderr.write(f"restful: {exc}\n")

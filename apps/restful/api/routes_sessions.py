@@ -7,6 +7,7 @@ and their part of the OpenAPI document is added in ``openapi``.
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
@@ -153,12 +154,14 @@ async def _read(
     return answered(await read.read_answer(parts, session, kind=kind, channels=channel, wait=wait))
 
 
+Name = Annotated[str, Field(max_length=64)]
+"""As long as names are; with bounded lists of them, a URL is never too long for HTTP servers."""
 Channels = Annotated[
-    list[str],
+    list[Name],
     Query(
         default_factory=list,
         description="Only these channels; without it every stored one.",
-        max_length=1000,
+        max_length=64,
     ),
 ]
 
@@ -199,8 +202,8 @@ async def list_sessions(
     status: Annotated[schemas.StatusWord | None, Query()] = None,
     engine: Annotated[str, Query(max_length=64)] = "",
     label: Annotated[
-        list[str],
-        Query(default_factory=list, description="`name:value`; repeats.", max_length=20),
+        list[Annotated[str, Field(max_length=321)]],
+        Query(default_factory=list, description="`name:value`; repeats.", max_length=12),
     ],
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: Annotated[str, Query(pattern=r"^\d{0,17}$", description="From the page before.")] = "",
@@ -290,7 +293,7 @@ async def read_blob(
 
 
 Taps = Annotated[
-    list[str],
+    list[Name],
     Query(
         default_factory=list,
         description="Show messages of this channel as they pass; repeats.",
