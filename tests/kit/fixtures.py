@@ -27,7 +27,7 @@ from tests.kit.fault_proxy import FaultProxy
 from tests.kit.kafka import RealKafka
 from tests.kit.servers import RealRedis, ServerProgram
 
-KAFKA_FIXTURES = {"kafka_server", "kafka_behind_proxy", "three_brokers", "channels"}
+KAFKA_FIXTURES = {"kafka_server", "kafka_behind_proxy", "three_brokers", "channels", "guarded"}
 
 
 def pytest_report_header() -> list[str]:

@@ -360,16 +360,12 @@ async def _end(producer: Any) -> None:
 
     Left alone, its sender tries for ever, and so does an orderly stop.
     """
-    stopping = asyncio.ensure_future(producer.stop())
-    stopping.add_done_callback(aio.take_note)
-    await asyncio.wait((stopping,), timeout=STOP_SECONDS)
-    if not stopping.done():
-        await aio.cancel(stopping)
+    await kafka_topics.at_most(producer.stop(), STOP_SECONDS)
     sender = producer._sender.sender_task  # noqa: SLF001 - nothing public ends it
     while sender is not None and not sender.done():
         sender.cancel()  # each time one of the requests it waits for
         await asyncio.wait((sender,), timeout=0.05)
-    await producer.client.close()
+    await kafka_topics.at_most(producer.client.close(), STOP_SECONDS)
 
 
 async def _is_known(client: Any, topic: str, *, afresh: bool = False) -> bool:

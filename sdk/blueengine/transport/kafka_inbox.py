@@ -13,7 +13,6 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from blueengine.errors import ChannelsAwayError, InboxLostError
-from blueengine.kit import aio
 from blueengine.settings.kafka import KafkaSettings
 from blueengine.transport import kafka_topics
 from blueengine.transport.kafka_topics import OVERHEAD_BYTES, client_options
@@ -23,7 +22,8 @@ LONGEST_WAIT: Final = 5.0
 """How long a broker keeps a read that finds nothing; no message waits for it."""
 IDLE_SECONDS: Final = 1.0
 TRY_SECONDS: Final = 0.5
-STOP_SECONDS: Final = 2.0
+STOP_SECONDS: Final = LONGEST_WAIT + 1.0
+"""Over TLS a broker says goodbye only when the read that is under way has ended."""
 
 
 class KafkaInbox:
@@ -141,9 +141,6 @@ class KafkaInbox:
 
 async def _end(consumer: Any) -> None:
     """End a consumer, come what may: ``stop`` may end early, with what stopped its reading."""
-    stopping = asyncio.ensure_future(consumer.stop())
-    stopping.add_done_callback(aio.take_note)
-    await asyncio.wait((stopping,), timeout=STOP_SECONDS)
-    if not stopping.done():
-        await aio.cancel(stopping)
-    await consumer._client.close()  # noqa: SLF001 - nothing public does it then
+    await kafka_topics.at_most(consumer.stop(), STOP_SECONDS)
+    # nothing public does it when that ended early
+    await kafka_topics.at_most(consumer._client.close(), STOP_SECONDS)  # noqa: SLF001

@@ -3,9 +3,10 @@
 Used by an instance for its own inbox, and by management for those that dead instances left.
 """
 
+import asyncio
 import logging
 import ssl
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from aiokafka.errors import (
 )
 
 from blueengine.errors import ChannelError, ChannelsAwayError, SettingsError
+from blueengine.kit import aio
 from blueengine.settings.kafka import KafkaSettings
 from blueengine.wire import names
 
@@ -29,6 +31,15 @@ SEGMENT_BYTES: Final = 32 << 20
 INDEX_BYTES: Final = 1 << 20
 OVERHEAD_BYTES: Final = 1 << 20
 """Room beside the largest payload; the first header on a way carries the plan of the session."""
+
+
+async def at_most(ending: Coroutine[Any, Any, None], seconds: float) -> None:
+    """Let something end, but wait no longer than this; how it ends does not matter."""
+    task = asyncio.get_running_loop().create_task(ending, name="kafka-end")
+    task.add_done_callback(aio.take_note)
+    await asyncio.wait((task,), timeout=seconds)
+    if not task.done():
+        await aio.cancel(task)
 
 
 class LastWord(logging.Handler):
