@@ -63,8 +63,8 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("GET", f"{_API}/sessions/{{session_id}}/logs"): READ,
     ("POST", f"{_API}/sessions/{{session_id}}/channels/{{name}}"): SUBMIT,
     ("POST", f"{_API}/sessions/{{session_id}}/channels/{{name}}/end"): SUBMIT,
-    # what it pushes needs the scope submit, too
-    (WEBSOCKET, f"{_API}/sessions/{{session_id}}/ws"): READ,
+    # what it pushes needs the scope submit, too; a socket is one line of the audit log, at its end
+    (WEBSOCKET, f"{_API}/sessions/{{session_id}}/ws"): Rule(Scope.READ, writes=True),
     ("GET", f"{_API}/engines"): READ,
     ("GET", f"{_API}/engines/{{engine_id}}"): READ,
     ("POST", f"{_API}/files"): SUBMIT,
