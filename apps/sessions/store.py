@@ -184,6 +184,8 @@ class Capacity:
     """It was in attendance at least once."""
     instances: int
     free_slots: int
+    ailing: str = ""
+    """Why an instance takes no session; empty when all do."""
     first_waiting: float | None
     """Order of the session at the front of its queue, None when nobody waits."""
 
@@ -534,7 +536,7 @@ class SessionStore:
         send = self._link.send
         replies = [
             (
-                send("HEXISTS", names.engine(engine), "spec"),
+                send("HMGET", names.engine(engine), "spec", "ailing"),
                 send("SCARD", names.instances(engine)),
                 send("ZRANGEBYSCORE", names.free(engine), 1, "+inf", "WITHSCORES"),
                 send("ZRANGE", names.waiting(engine), 0, 0, "WITHSCORES"),
@@ -543,11 +545,12 @@ class SessionStore:
         ]
         found = []
         for engine, asked in zip(engines, replies, strict=True):
-            known, instances, free, front = [await reply for reply in asked]
+            (spec, ailing), instances, free, front = [await reply for reply in asked]
             found.append(
                 Capacity(
                     engine=engine,
-                    known=bool(known),
+                    known=spec is not None,
+                    ailing=(ailing or b"").decode(),
                     instances=instances,
                     free_slots=int(sum(float(score) for score in free[1::2])),
                     first_waiting=float(front[1]) if front else None,

@@ -171,7 +171,8 @@ def _cure(has: Capacity, wanted: int, order: float) -> str:
     if has.free_slots < wanted:
         more = wanted - has.free_slots
         slots = "one more slot" if more == 1 else f"{more} more slots"
-        return f"engine {has.engine!r} needs {slots}: a session must end, or another instance start"
+        cure = f"engine {has.engine!r} needs {slots}: a session must end, or another instance start"
+        return f"{cure}; an instance takes none: {has.ailing}" if has.ailing else cure
     if has.first_waiting is not None and has.first_waiting < order:
         return f"sessions that wait for engine {has.engine!r} come first"
     return ""

@@ -16,8 +16,8 @@ from blueengine.wire.report import Fault, Outcome, Tally
 from blueengine.wire.spec import EngineSpec
 
 SCRIPTS: Final = (
-    "attend", "beat", "drain", "leave", "ready", "refuse", "output", "notice", "log", "close",
-    "attach", "taken",
+    "ail", "attend", "beat", "drain", "leave", "ready", "refuse", "output", "notice", "log",
+    "close", "attach", "taken",
 )  # fmt: skip
 
 _json = msgspec.json.Encoder()
@@ -59,6 +59,10 @@ class InstanceLedger:
     def drain(self) -> "asyncio.Future[Reply]":
         """Take no new session; answers how many are held."""
         return self._link.run("drain", self._instance, "always")
+
+    def ail(self, reason: str) -> "asyncio.Future[Reply]":
+        """Take no new session for this reason; an empty one: all is well again."""
+        return self._link.run("ail", self._instance, reason)
 
     def leave(self, reason: str) -> "asyncio.Future[Reply]":
         """Withdraw the attendance and everything kept for the instance."""

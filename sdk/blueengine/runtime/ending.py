@@ -74,6 +74,7 @@ class Endings:
             return
         part.state, part.live = State.ENDING, False
         if outcome is Outcome.FINISHED:
+            self._instance.crashed.clear()
             self._sender.end_channels(part)
         part.blocked.clear()
         if any(run.in_flight for run in part.steps):

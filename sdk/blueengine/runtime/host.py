@@ -53,6 +53,9 @@ log = logging.getLogger(__name__)
 
 REFUSALS: Final = 3
 """After so many refusals a session fails."""
+CRASHES: Final = 5
+"""After so many sessions in a row crashed a worker, the instance takes none for a while."""
+AILING_SECONDS: Final = 30.0
 EARLY_SECONDS: Final = 2.0
 """After this time one asks whether the Start that a message waits for will come."""
 
@@ -95,6 +98,7 @@ class Host:
         """Parts that have a slot here and were not begun when Kafka was last found away."""
         self._next_no = 0
         self._closing = False
+        self._ailing = False
         self.attending = False
         """Whether it takes new sessions."""
 
@@ -511,10 +515,32 @@ class Host:
                 continue
             part.steps[worker.index].in_flight.clear()
             part.files_went = True  # it may have written some that it did not tell of
+            self._instance.crashed.add(part.start.session)
             self._endings.fail(part, code, problem, worker.last_words, again=True)
             self._endings.leave_when_idle(part)
+        if len(self._instance.crashed) >= CRASHES and not (self._ailing or self._closing):
+            self._ailing = True
+            self._instance.spawn(self._ail(problem), "ailing")
         if had_begun and not self._closing:
             pool.fill()  # one that could not begin is only tried again for the next session
+
+    async def _ail(self, problem: str) -> None:
+        """Take no session for a while, then see whether a worker begins."""
+        reason = f"{CRASHES} sessions in a row crashed a worker; the last time {problem}"
+        log.error("taking no session for %g s: %s", AILING_SECONDS, reason)
+        self._instance.report(self._instance.ledger.ail(reason))
+        while self._ailing:
+            await asyncio.sleep(AILING_SECONDS)
+            workers = [worker for pool in self._pools for worker in pool.fill()]
+            try:
+                await asyncio.gather(*(asyncio.shield(worker.inited) for worker in workers))
+                await self._instance.ledger.ail("")
+            except (RuntimeError, BlueEngineError) as exc:
+                log.error("still taking no session: %s", exc)
+                continue
+            self._instance.crashed.clear()
+            self._ailing = False
+        log.info("taking sessions again")
 
 
 _NO_TALLY: Final = Tally()

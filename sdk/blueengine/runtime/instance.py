@@ -58,6 +58,9 @@ class Instance:
     )
     """Fails when a report was lost: what this instance says has a gap then."""
 
+    crashed: set[str] = field(default_factory=set)
+    """Sessions that crashed a worker since one last finished."""
+
     def __post_init__(self) -> None:
         """Nobody need ask how it ended."""
         self.broken.add_done_callback(aio.take_note)

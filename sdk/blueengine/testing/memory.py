@@ -238,9 +238,17 @@ class Reports(InstanceLedger):
         """It takes no new session."""
         return _answered(0)
 
+    def ail(self, reason: str) -> "asyncio.Future[Reply]":
+        """It takes no session for a while."""
+        return _answered(b"ok")
+
     def leave(self, reason: str) -> "asyncio.Future[Reply]":
         """It goes."""
         return _answered(b"ok")
+
+    async def holds(self, part: Part) -> bool:
+        """No Start is ever late here."""
+        return False
 
     def ready(self, part: Part) -> "asyncio.Future[Reply]":
         """It accepts a session."""

@@ -56,6 +56,45 @@ async def test_a_new_instance_wakes_those_who_wait(world: World) -> None:
     assert await world.woken() == ["a"]
 
 
+# -- ail -------------------------------------------------------------------------------------------
+
+
+async def test_an_ailing_instance_takes_nothing_and_says_why(world: World) -> None:
+    name = await world.attend("a", 2)
+    running = await world.submit("a")
+    for _ in range(2):
+        assert await world.instance(name).ail("its workers crash") == b"ok"
+    view = await world.view()
+    record = view.records[name]
+    assert (record["state"], record["reason"]) == ("ailing", "its workers crash")
+    assert not view.faults()
+    waiting = await world.submit("a")
+    [capacity] = await world.store.capacities(["a"])
+    assert (capacity.free_slots, capacity.ailing) == (0, "its workers crash")
+    for part in await world.run(running):
+        await world.finish(part)
+    assert await world.status(waiting) == "pending"
+    for _ in range(2):
+        assert await world.instance(name).ail("") == b"ok"
+    assert await world.manage() == 1
+    assert await world.status(waiting) == "queuing"
+    assert (await world.store.capacities(["a"]))[0].ailing == ""
+    assert not (await world.view()).faults()
+
+
+async def test_one_that_is_gone_or_draining_does_not_come_back_by_getting_well(
+    world: World,
+) -> None:
+    name = await world.attend("a")
+    await world.instance(name).ail("its workers crash")
+    await world.instance(name).drain()
+    await world.instance(name).ail("")
+    assert await world.free("a") == 0
+    assert await world.die(name) == [name]
+    assert await world.instance(name).ail("") == b"gone"
+    assert not (await world.view()).faults()
+
+
 # -- beat and reap ---------------------------------------------------------------------------------
 
 

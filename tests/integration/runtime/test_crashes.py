@@ -66,6 +66,27 @@ async def test_a_sigterm_to_the_whole_process_group_drains(
     assert await asyncio.to_thread(engine.wait, 20) == 0, engine.output()
 
 
+async def test_an_engine_whose_workers_crash_again_and_again_takes_no_session(
+    platform: Platform,
+) -> None:
+    engine = await platform.start("deeds")
+    for _ in range(4):
+        await crash(platform, {"do": "leave"})
+    await platform.finished(await platform.submit(a_chain("deeds"), {"do": "echo"}))
+    for _ in range(5):  # in a row, now
+        await crash(platform, {"do": "leave"})
+
+    async def ailing() -> bool:
+        [state] = await platform.store.capacities(["deeds"])
+        return state.free_slots == 0 and "exited with code 3" in state.ailing
+
+    await until(ailing, 20)
+    waiting = await platform.submit(a_chain("deeds"), {"do": "echo"})
+    assert await platform.status(waiting) == "pending"
+    assert engine.gone is None
+    await platform.store.stop(waiting, "enough")
+
+
 async def test_a_worker_killed_from_outside_is_named(platform: Platform) -> None:
     engine = await platform.start("deeds")
     session = await platform.submit(a_chain("deeds"), {"do": "wait"})

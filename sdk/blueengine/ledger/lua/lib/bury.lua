@@ -5,6 +5,7 @@ local function withdraw(instance)
   if not engine then return end
   redis.call('ZREM', K.free(engine), instance)
   redis.call('SREM', K.instances(engine), instance)
+  redis.call('HDEL', K.engine(engine), 'ailing')
   return engine
 end
 
