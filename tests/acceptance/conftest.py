@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from blueengine.client.http import Client
+from blueengine.client import AsyncClient
 from tests.integration.local.platform_kit import Up, up
 
 TROUBLE = '''
@@ -58,7 +58,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 @pytest.fixture
-async def client(platform: Up) -> AsyncIterator[Client]:
+async def client(platform: Up) -> AsyncIterator[AsyncClient]:
     """A client of the platform."""
-    async with Client(platform.url) as client:
+    async with AsyncClient(platform.url) as client:
         yield client

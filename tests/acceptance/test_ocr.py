@@ -1,15 +1,13 @@
 """The main job over REST: a PDF becomes text, and what is no PDF a clear error."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from reportlab.lib.pdfencrypt import StandardEncryption
 from reportlab.pdfgen.canvas import Canvas
 
-from blueengine.client.answers import Detail, Outcome
-from blueengine.client.http import Client
+from blueengine.client import AsyncClient, Outcome, load
+from blueengine.client.answers import Detail
 from tests.integration.local.platform_kit import Up
 from tests.kit.wait import until
 
@@ -21,23 +19,19 @@ PAGES = 4
 pytestmark = [pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="function")]
 
 
-async def read(client: Client, pdf: Path) -> tuple[Outcome, Detail]:
+async def read(client: AsyncClient, pdf: Path) -> tuple[Outcome, Detail]:
     """Run the OCR workflow on a file; its outcome and all that is known of it."""
-    workflow: dict[str, Any] = yaml.safe_load((ROOT / "workflows" / "ocr.yml").read_text())
-    upload = await client.upload(pdf)
-    workflow["startData"] = [{"channelName": "Document", "payload": {"fileId": upload.file_id}}]
-    outcome = await client.submit(workflow)
-    ended = await client.wait(outcome.session_id)
-    return ended, await client.detail(outcome.session_id)
+    session = await client.submit(load(ROOT / "workflows" / "ocr.yml"), {"Document": pdf})
+    return await session.wait(), await session.detail()
 
 
-async def slots_are_free(client: Client) -> bool:
+async def slots_are_free(client: AsyncClient) -> bool:
     """Whether no engine is in use any more."""
     return all(engine.used_slots == 0 for engine in await client.engines())
 
 
 async def test_every_printed_line_of_the_sample_is_right_and_no_page_is_read_twice(
-    client: Client, platform: Up
+    client: AsyncClient, platform: Up
 ) -> None:
     outcome, detail = await read(client, SAMPLE)
     assert outcome.status == "finished", outcome.process.error
@@ -61,7 +55,7 @@ async def test_every_printed_line_of_the_sample_is_right_and_no_page_is_read_twi
 
 
 async def test_a_file_that_is_no_pdf_fails_with_its_name_and_what_to_do(
-    client: Client, tmp_path: Path
+    client: AsyncClient, tmp_path: Path
 ) -> None:
     path = tmp_path / "letter.pdf"
     path.write_text("Dear Sir or Madam")
@@ -75,7 +69,7 @@ async def test_a_file_that_is_no_pdf_fails_with_its_name_and_what_to_do(
 
 
 async def test_an_empty_file_fails_and_says_that_it_is_empty(
-    client: Client, tmp_path: Path
+    client: AsyncClient, tmp_path: Path
 ) -> None:
     path = tmp_path / "nothing.pdf"
     path.touch()
@@ -87,7 +81,7 @@ async def test_an_empty_file_fails_and_says_that_it_is_empty(
 
 
 async def test_an_encrypted_pdf_fails_and_asks_for_one_without_a_password(
-    client: Client, tmp_path: Path
+    client: AsyncClient, tmp_path: Path
 ) -> None:
     path = tmp_path / "secret.pdf"
     canvas = Canvas(str(path), encrypt=StandardEncryption("let me in"))
