@@ -1,15 +1,13 @@
 """Data channels over a real Kafka, beside bare clients on the same broker in the same round."""
 
 import asyncio
-import json
 import secrets
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from bench import drive, streaming
-from bench.errors import BenchError
 from bench.lean_http import Connection
 from bench.measure import Section, Target, p50
 from bench.sessions import Say
@@ -27,7 +25,7 @@ KINDS: Final = (
     streaming.Kind("frames", 1 << 20, 200, 80, Target(0.7, 0.9, at_least=True)),
 )
 HOP: Final = Target(1.5, 1.2)
-LIMIT_SECONDS: Final = 55
+SETTLE_SECONDS: Final = 1.5
 
 
 async def run(stack: Stack, *, quick: bool, say: Say) -> Section:
@@ -106,14 +104,11 @@ async def bare_chain(
         for role, way in zip(roles, ways, strict=True)
     ]
     try:
-        tally = await _tally(processes[0], processes[-1])
+        tally = await streaming.tally_of(processes[0], processes[-1], settle=SETTLE_SECONDS)
     finally:
         await asyncio.gather(*(stack.end(process) for process in processes))
         await _remove(settings, names)
-    if tally["count"] != count:
-        raise BenchError(f"{tally['count']} of {count} messages arrived")
-    nanoseconds: int = tally["ns"]
-    return count / nanoseconds * 1e9
+    return streaming.rate(tally, count)
 
 
 async def bare_hop(stack: Stack, settings: KafkaSettings, client: str, count: int) -> float:
@@ -123,22 +118,11 @@ async def bare_hop(stack: Stack, settings: KafkaSettings, client: str, count: in
     pong = await stack.pipe("bench.peers.kafka_chain", client, "pong", there, back, *arguments)
     ping = await stack.pipe("bench.peers.kafka_chain", client, "ping", back, there, *arguments)
     try:
-        tally = await _tally(ping, ping)
+        tally = await streaming.tally_of(ping, ping, settle=SETTLE_SECONDS)
     finally:
         await asyncio.gather(stack.end(ping), stack.end(pong))
         await _remove(settings, [there, back])
     return p50(tally["times"]) / 1e9
-
-
-async def _tally(first: Any, last: Any) -> Any:
-    async with asyncio.timeout(LIMIT_SECONDS):
-        await first.stdout.readline()
-        await asyncio.sleep(1.5)  # the others wait in their reads by now
-        first.stdin.write(b"go\n")
-        line = await last.stdout.readline()
-    if not line:
-        raise BenchError("the bare path ended early")
-    return json.loads(line)
 
 
 async def added_hop(stack: Stack, count: int) -> float:

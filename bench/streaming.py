@@ -15,7 +15,7 @@ from bench.errors import BenchError
 from bench.lean_http import Connection
 from bench.measure import Section, Target
 from bench.sessions import Say
-from bench.stack import Stack
+from bench.stack import Process, Stack
 
 ENGINES: Final = ("source", *drive.CHAIN, "sink")
 LIMIT_SECONDS: Final = 55
@@ -107,7 +107,7 @@ async def platform(stack: Stack, kind: Kind, count: int) -> float:
         connection.close()
     drive.check(status, body)
     results = msgspec.json.decode(body)["data"]["results"]
-    return _rate(results[f"c{len(ENGINES)}"][0], count)
+    return rate(results[f"c{len(ENGINES)}"][0], count)
 
 
 async def plain_chain(stack: Stack, kind: Kind, count: int) -> float:
@@ -122,24 +122,39 @@ async def plain_chain(stack: Stack, kind: Kind, count: int) -> float:
         for at, role in enumerate(roles)
     ]
     try:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            source, *_, sink = processes
-            assert source.stdin is not None
-            assert source.stdout is not None
-            assert sink.stdout is not None
-            await source.stdout.readline()
-            await asyncio.sleep(0.5)  # the others wait in their reads by now
-            source.stdin.write(b"go\n")
-            line = await sink.stdout.readline()
-            if not line:
-                raise BenchError("the plain path ended early")
-            return _rate(json.loads(line), count)
+        return rate(await tally_of(processes[0], processes[-1], settle=0.5), count)
     finally:
         await asyncio.gather(*(stack.end(process) for process in processes))
         await stack.link.send("DEL", *keys)
 
 
-def _rate(tally: Mapping[str, Any], count: int) -> float:
+async def tally_of(first: Process, last: Process, *, settle: float) -> dict[str, Any]:
+    """Have the first of some piped programs begin; what the last prints in the end.
+
+    Args:
+        first: Prints a line when it is ready, and waits to be told.
+        last: Prints its tally as JSON.
+        settle: Seconds until the others wait in their reads.
+
+    Raises:
+        BenchError: It ended without one.
+    """
+    assert first.stdin is not None
+    assert first.stdout is not None
+    assert last.stdout is not None
+    async with asyncio.timeout(LIMIT_SECONDS):
+        await first.stdout.readline()
+        await asyncio.sleep(settle)
+        first.stdin.write(b"go\n")
+        line = await last.stdout.readline()
+    if not line:
+        raise BenchError("the bare path ended early")
+    tally: dict[str, Any] = json.loads(line)
+    return tally
+
+
+def rate(tally: Mapping[str, Any], count: int) -> float:
+    """Return messages a second of a sink's tally, which must hold them all."""
     if tally["count"] != count:
         raise BenchError(f"{tally['count']} of {count} messages arrived")
     nanoseconds: int = tally["ns"]

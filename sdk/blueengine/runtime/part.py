@@ -29,6 +29,9 @@ WINDOW_MESSAGES: Final = 256
 WINDOW_BYTES: Final = 8 << 20
 """What a writer may have under way to one reader of a channel, or to the store of results, before
 it must wait."""
+RUN_MESSAGES: Final = 64
+RUN_BYTES: Final = 1 << 18
+"""How much goes under one header."""
 BLOB_SHARE: Final = 8
 """A byte in the blob store counts as one of so many in memory."""
 NO_MORE: Final = -1
@@ -120,6 +123,21 @@ class StepRun:
 
 
 @dataclass(slots=True)
+class Run:
+    """Messages that go under one header; only one that goes alone has meta or blob."""
+
+    payloads: list[bytes]
+    meta: bytes = b""
+    blob: str = ""
+    size: int = 0
+
+    def takes(self, meta: bytes, blob: str) -> bool:
+        """Whether a message may go with these."""
+        together = not (meta or blob or self.meta or self.blob)
+        return together and self.size <= RUN_BYTES and len(self.payloads) < RUN_MESSAGES
+
+
+@dataclass(slots=True)
 class Route:
     """One reader of one output channel."""
 
@@ -133,9 +151,8 @@ class Route:
     """The reader takes nothing more."""
     unheard: bool = False
     """Nobody told the reader of the session: its first message does."""
-    unsent: list[tuple[bytes, bytes, str]] = field(default_factory=list)
-    """Payload, meta and blob of messages held back to the end of the turn: they go together, and the
-    end of the channel may go with them."""
+    unsent: list[Run] = field(default_factory=list)
+    """What is held back to the end of the turn; the end of the channel may go with it."""
 
     @property
     def has_room(self) -> bool:

@@ -1,22 +1,16 @@
 """Messages of a part on their way to their readers, and credits to its writers."""
 
 import asyncio
-from collections.abc import Sequence
 from functools import partial
-from typing import Final
 
 from blueengine.kit.redis_link import Reply
 from blueengine.runtime import frames
 from blueengine.runtime.instance import Instance
-from blueengine.runtime.part import NO_MORE, Output, Part, Route, weight
+from blueengine.runtime.part import NO_MORE, Output, Part, Route, Run, weight
 from blueengine.transport.blobs import node_prefix
 from blueengine.wire import codec, command, names
 from blueengine.wire.envelope import Header, Kind
 from blueengine.wire.plan import CLIENT
-
-RUN_MESSAGES: Final = 64
-RUN_BYTES: Final = 1 << 18
-"""How much goes under one header."""
 
 
 class Sender:
@@ -39,7 +33,11 @@ class Sender:
                 name = f"{node}-{part.counts.messages_out}"
                 blob = f"{node_prefix(session, attempt, route.node)}/{name}"
                 self._instance.link_blob(frame.file, blob)
-            route.unsent.append((frame.payload, frame.meta, blob))
+            if not (route.unsent and route.unsent[-1].takes(frame.meta, blob)):
+                route.unsent.append(Run([], frame.meta, blob))
+            run = route.unsent[-1]
+            run.payloads.append(frame.payload)
+            run.size += len(frame.payload)
             route.messages += 1
             route.size += size
         if output.routes and not part.sending:
@@ -55,36 +53,14 @@ class Sender:
                     self._send_unsent(part, output, route, Kind.DATA)
 
     def _send_unsent(self, part: Part, output: Output, route: Route, kind: Kind) -> None:
-        """Send what a route held back, in runs; the last message is of this kind."""
-        run: list[bytes] = []
-        size = 0
-        *before, (payload, meta, blob) = route.unsent
+        """Send what a route held back; the last message is of this kind."""
+        *before, last = route.unsent
         route.unsent = []
-        for earlier, its_meta, its_blob in before:
-            if its_meta or its_blob or size > RUN_BYTES or len(run) == RUN_MESSAGES:
-                if run:
-                    self._send_run(part, output, route, Kind.DATA, run)
-                run, size = [], 0
-            if its_meta or its_blob:
-                self._send_run(part, output, route, Kind.DATA, [earlier], its_meta, its_blob)
-            else:
-                run.append(earlier)
-                size += len(earlier)
-        if run and (meta or blob):
+        for run in before:
             self._send_run(part, output, route, Kind.DATA, run)
-            run = []
-        self._send_run(part, output, route, kind, [*run, payload], meta, blob)
+        self._send_run(part, output, route, kind, last)
 
-    def _send_run(  # noqa: PLR0917 - the fields of a message
-        self,
-        part: Part,
-        output: Output,
-        route: Route,
-        kind: Kind,
-        payloads: Sequence[bytes],
-        meta: bytes = b"",
-        blob: str = "",
-    ) -> None:
+    def _send_run(self, part: Part, output: Output, route: Route, kind: Kind, run: Run) -> None:
         session, attempt, node = part.key
         header = Header(
             session,
@@ -94,14 +70,14 @@ class Sender:
             output.channel,
             route.seq,
             kind,
-            meta,
-            blob,
+            run.meta,
+            run.blob,
             start=_start(part, route.node) if route.unheard else b"",
         )
-        route.seq += len(payloads)
+        route.seq += len(run.payloads)
         route.unheard = False
         transport = self._instance.transport
-        sent = transport.send(route.instance, header, *payloads)
+        sent = transport.send(route.instance, header, *run.payloads)
         if transport.separate:
             part.sent.under_way += 1
             sent.add_done_callback(partial(self._on_sent, part))
@@ -120,7 +96,7 @@ class Sender:
                     if route.unsent:
                         self._send_unsent(part, output, route, Kind.LAST)
                     else:
-                        self._send_run(part, output, route, Kind.END, [b""])
+                        self._send_run(part, output, route, Kind.END, Run([b""]))
         if part.pushes:
             part.pushes.no_more()
         for (channel, sender), source in part.sources.items():
