@@ -2,16 +2,15 @@
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
-import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from blueengine.kit import parent_death
 from blueengine.kit.backoff import delays
 
 LOG_BYTES: Final = 5_000_000
@@ -19,33 +18,6 @@ LOG_BYTES: Final = 5_000_000
 TAIL_LINES: Final = 20
 KEEP_FIRST_SECONDS: Final = 0.2
 KEEP_LONGEST_SECONDS: Final = 10.0
-
-_PR_SET_PDEATHSIG: Final = 1
-
-
-def _loaded_prctl() -> Callable[[int, int], int] | None:
-    """Return libc's prctl, looked up before any fork; None where there is none."""
-    if not sys.platform.startswith("linux"):
-        return None
-    prctl: Callable[[int, int], int] = ctypes.CDLL(None).prctl
-    return prctl
-
-
-_prctl: Final = _loaded_prctl()
-
-
-def _die_with(parent: int) -> Callable[[], None] | None:
-    """Return what a new child does before it becomes its program."""
-    if _prctl is None:
-        return None
-    prctl = _prctl
-
-    def before_exec() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the line above
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return before_exec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +139,7 @@ async def start(program: Program, *, logs: Path) -> Child:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_die_with(os.getpid()),
+            preexec_fn=parent_death.before_exec(os.getpid()),
         )
     except BaseException:
         log.close()

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Final
 
 from blueengine.errors import DeclarationError
+from blueengine.kit import parent_death
 
 GRACE_SECONDS: Final = 3.0
 """How long sessions that run may go on when a file has changed."""
@@ -51,6 +52,7 @@ def _start(file: Path) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(  # noqa: S603 - our own command
         [sys.executable, "-m", "blueengine.cli.main", "engine", "run", str(file)],
         start_new_session=True,  # Ctrl-C comes here alone, and is passed on once
+        preexec_fn=parent_death.before_exec(os.getpid()),  # noqa: PLW1509 - it calls no Python of others
     )
 
 

@@ -4,7 +4,6 @@ Started as ``python -m blueengine.runtime.child <engine file>``; the module runs
 and its ``engine.start()`` ends up in ``work``.
 """
 
-import ctypes
 import inspect
 import os
 import runpy
@@ -22,6 +21,7 @@ import orjson
 
 from blueengine.errors import BlueEngineError, DataTypeError, Refuse, RetryLater
 from blueengine.kit import logs
+from blueengine.kit.parent_death import die_with_parent
 from blueengine.runtime import frames
 from blueengine.runtime.batches import Batch
 from blueengine.runtime.context import Context, Flags
@@ -465,12 +465,6 @@ def work(engine: BlueEngine) -> int:
     worker = Worker(engine, step, sock, Flags(int(flags_fd)))
     signal.signal(signal.SIGTERM, worker.on_term)
     return worker.run()
-
-
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent is gone, whatever it is doing then."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def main() -> None:

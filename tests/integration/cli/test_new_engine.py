@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from blueengine.wire import names
+from tests.conftest import descendants
 from tests.integration.local.platform_kit import COMMAND, run
+from tests.kit.engines.process import alive
 from tests.kit.servers import RealRedis
 from tests.kit.wait import wait_until
 
@@ -118,3 +120,14 @@ def test_an_engine_is_restarted_when_its_files_change(folder: Path, reloading: R
     reloading.process.send_signal(signal.SIGINT)
     assert reloading.process.wait(20) == 0
     assert reloading.redis.call("EXISTS", names.free("word_count")) == ":0"
+
+
+def test_a_killed_reload_takes_its_engine_along(reloading: Reloading) -> None:
+    wait_until(lambda: reloading.attendances() == 1, 30, what="it attends")
+    parents = descendants()
+    (engine,) = [pid for pid, parent in parents.items() if parent == reloading.process.pid]
+    workers = [pid for pid, parent in parents.items() if parent == engine]
+    assert workers
+    reloading.process.kill()
+    reloading.process.wait()
+    wait_until(lambda: not alive(engine, *workers), 10, what="engine and workers are gone")
