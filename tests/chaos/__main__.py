@@ -2,6 +2,7 @@
 
     python -m tests.chaos --minutes 30 --seed 1         # one run with the seeds 1, 2, 3 … of 3 minutes each
     python -m tests.chaos --seed 5 --round 60 --only redis engine-kill
+    python -m tests.chaos --minutes 10 --kafka          # data over Kafka, which is killed and cut off, too
     python -m tests.chaos --plan failed-5.json          # the same faults again
 
 Exit code 1 when something was found; the plan is kept in ``failed-<seed>.json`` then.
@@ -31,6 +32,7 @@ class Plan(msgspec.Struct):
     clients: int
     timeout: float
     faults: list[faults.Fault]
+    kafka: bool = False
 
 
 def main() -> int:
@@ -42,6 +44,7 @@ def main() -> int:
     parser.add_argument("--every", type=float, default=2.0, help="mean seconds between two faults")
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--timeout", type=float, default=5.0, help="the heartbeat timeout, seconds")
+    parser.add_argument("--kafka", action="store_true", help="data goes over Kafka")
     parser.add_argument("--only", nargs="*", default=(), help="targets, or target-kind")
     parser.add_argument("--plan", type=Path, help="a file that a failed run has kept")
     parser.add_argument("--keep", type=Path, default=Path(), help="where plans and reports go")
@@ -56,9 +59,14 @@ def main() -> int:
             plan = msgspec.json.decode(given.plan.read_bytes(), type=Plan)
         else:
             made = faults.plan(
-                seed, given.round, every=given.every, timeout=given.timeout, only=given.only
+                seed,
+                given.round,
+                every=given.every,
+                timeout=given.timeout,
+                kafka=given.kafka,
+                only=given.only,
             )
-            plan = Plan(seed, given.round, given.clients, given.timeout, made)
+            plan = Plan(seed, given.round, given.clients, given.timeout, made, given.kafka)
         report = once(plan, say=(lambda _text: None) if given.quiet else show)
         keep(given.keep, plan, report)
         failed += bool(report.findings)
@@ -83,6 +91,7 @@ def once(plan: Plan, *, say: Callable[[str], None] = show) -> Report:
                 seconds=plan.seconds,
                 clients=plan.clients,
                 heartbeat_timeout=plan.timeout,
+                kafka=plan.kafka,
                 say=say,
             )
         )

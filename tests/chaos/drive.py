@@ -1,8 +1,9 @@
 """The clients: they submit over REST until they are told that a session is there, and watch it."""
 
 import asyncio
+import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,6 +14,11 @@ from tests.chaos.sessions import Wanted, a_session
 
 WAIT_SECONDS: Final = 2
 REST_SECONDS: Final = 0.1
+BUSY: Final = {429, 503}
+"""What a client is answered that should come again."""
+CONFLICT: Final = 409
+OVER: Final = {"session-ended", "channel-unread"}
+"""Why a session takes no more messages."""
 
 
 @dataclass
@@ -20,6 +26,7 @@ class Sent:
     """A session that was acknowledged, or is about to be."""
 
     key: str
+    tenant: str
     wanted: Wanted
     session: str = ""
     submitted: float = 0.0
@@ -28,15 +35,42 @@ class Sent:
     status: str = ""
     """The terminal status that the client was told."""
     statuses: list[str] = field(default_factory=list)
+    pushed: int = 0
+    """Messages that were taken."""
+    again: int = 0
+    """Requests that were repeated because nothing is known of their answer, and were known already."""
+
+    def path(self, hook: int) -> str:
+        """Return where its receiver is told of this session by one of its webhooks."""
+        return f"/{self.tenant}/{self.key}/{hook}"
 
 
 class Clients:
     """A steady number of clients, each with one session after the other."""
 
-    def __init__(self, urls: Sequence[str], seed: int, *, count: int) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        seed: int,
+        *,
+        count: int,
+        keys: Mapping[str, str],
+        receivers: Sequence[str],
+    ) -> None:
+        """Make clients.
+
+        Args:
+            urls: Of the gateways.
+            seed: The same seed makes the same sessions.
+            count: How many clients.
+            keys: Tenant -> its API key; clients have them in turn.
+            receivers: URLs of those that webhooks go to.
+        """
         self._urls = urls
         self._seed = seed
         self._count = count
+        self._keys = keys
+        self._receivers = receivers
         self.sent: list[Sent] = []
         self.findings: list[str] = []
         self.answers: dict[int, int] = {}
@@ -45,10 +79,9 @@ class Clients:
 
     async def run(self) -> None:
         """Go on until told to stop, and every session has ended."""
-        patience = httpx.Timeout(15, connect=3)
-        async with httpx.AsyncClient(timeout=patience) as http, asyncio.TaskGroup() as group:
+        async with asyncio.TaskGroup() as group:
             for number in range(self._count):
-                group.create_task(self._client(http, number))
+                group.create_task(self._client(number))
 
     def stop(self) -> None:
         """Submit nothing more."""
@@ -59,26 +92,37 @@ class Clients:
         """Return the sessions that have not ended, as far as the clients know."""
         return [one for one in self.sent if one.session and not one.status]
 
-    async def _client(self, http: httpx.AsyncClient, number: int) -> None:
+    async def _client(self, number: int) -> None:
         rng = random.Random(f"{self._seed} {number}")
         loop = asyncio.get_running_loop()
-        while not self._stop.is_set():
-            one = Sent(f"{self._seed}-{number}-{len(self.sent)}", a_session(rng))
-            self.sent.append(one)
-            one.submitted = loop.time()
-            await self._submit(http, one, rng)
-            one.acknowledged = loop.time()
-            if one.wanted.stop_after is not None and not one.status:
-                await asyncio.sleep(one.wanted.stop_after)
-                await self._stop_it(http, one, rng)
-            while not one.status:
-                answer = await self._ask(
-                    http, rng, "GET", f"/api/v1/process-workflow/{one.session}"
-                )
-                self._note(one, answer.json()["data"]["process"]["status"])
-                if not one.status:
-                    await asyncio.sleep(REST_SECONDS)
-            one.ended = loop.time()
+        tenant, key = list(self._keys.items())[number % len(self._keys)]
+        http = httpx.AsyncClient(
+            timeout=httpx.Timeout(15, connect=3), headers={"Authorization": f"Bearer {key}"}
+        )
+        async with http:
+            for at in itertools.count():
+                if self._stop.is_set():
+                    return
+                wanted = a_session(rng, receivers=len(self._receivers))
+                one = Sent(f"{self._seed}-{number}-{at}", tenant, wanted)
+                self.sent.append(one)
+                one.submitted = loop.time()
+                await self._one(http, one, rng)
+                one.ended = loop.time()
+
+    async def _one(self, http: httpx.AsyncClient, one: Sent, rng: random.Random) -> None:
+        await self._submit(http, one, rng)
+        one.acknowledged = asyncio.get_running_loop().time()
+        if one.wanted.pushes:
+            await self._feed(http, one, rng)
+        if one.wanted.stop_after is not None and not one.status:
+            await asyncio.sleep(one.wanted.stop_after)
+            await self._stop_it(http, one, rng)
+        while not one.status:
+            answer = await self._ask(http, rng, "GET", f"/api/v1/process-workflow/{one.session}")
+            self._note(one, answer.json()["data"]["process"]["status"])
+            if not one.status:
+                await asyncio.sleep(REST_SECONDS)
 
     def _note(self, one: Sent, status: str) -> None:
         if not one.statuses or one.statuses[-1] != status:
@@ -87,17 +131,45 @@ class Clients:
             one.status = status
 
     async def _submit(self, http: httpx.AsyncClient, one: Sent, rng: random.Random) -> None:
-        wait = WAIT_SECONDS if rng.random() < 0.5 and one.wanted.stop_after is None else 0
+        hooks = [
+            hook.body(self._receivers[hook.receiver] + one.path(number))
+            for number, hook in enumerate(one.wanted.hooks)
+        ]
+        waits = one.wanted.stop_after is None and not one.wanted.pushes
+        wait = WAIT_SECONDS if rng.random() < 0.5 and waits else 0
         answer = await self._ask(
             http,
             rng,
             "POST",
             "/api/v1/process-workflow",
-            json={**one.wanted.body, "waitTimeSecond": wait},
+            json={**one.wanted.body, "webhooks": hooks, "waitTimeSecond": wait},
             headers={"Idempotency-Key": one.key},
         )
         one.session = answer.json()["data"]["sessionId"]
         self._note(one, answer.json()["data"]["process"]["status"])
+
+    async def _feed(self, http: httpx.AsyncClient, one: Sent, rng: random.Random) -> None:
+        """Push every message once, and end the channel; a session that ended takes no more."""
+        url = f"/api/v1/sessions/{one.session}/channels/In"
+        by_number = rng.random() < 0.5
+        for number, message in enumerate(one.wanted.pushes):
+            name: dict[str, Any] = {"headers": {"Idempotency-Key": f"{number}"}}
+            if by_number:
+                name = {"params": {"sequence": number}}
+            answer = await self._ask(
+                http, rng, "POST", url, fine=lambda code: code in {200, 202, 409},
+                json=message, **name,
+            )  # fmt: skip
+            if answer.status_code == CONFLICT:
+                if (kind := answer.json()["data"]["errors"][0]["type"]) not in OVER:
+                    self.findings.append(f"{one.session} message {number}: {kind}")
+                return
+            taken = answer.json()["data"]
+            if taken["sequence"] != number:
+                self.findings.append(f"{one.session} message {number} is {taken}")
+            one.pushed += 1
+            one.again += taken["repeated"]
+        await self._ask(http, rng, "POST", f"{url}/end", fine=lambda code: code in {200, 202, 409})
 
     async def _stop_it(self, http: httpx.AsyncClient, one: Sent, rng: random.Random) -> None:
         url = f"/api/v1/sessions/{one.session}/stop"
@@ -125,7 +197,7 @@ class Clients:
             self._count_answer(answer.status_code)
             if fine(answer.status_code):
                 return answer
-            if answer.status_code != 503:
+            if answer.status_code not in BUSY:
                 self.findings.append(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
             await asyncio.sleep(REST_SECONDS)
 

@@ -6,8 +6,10 @@ from typing import Final, Literal
 
 import msgspec
 
-Kind = Literal["kill", "term", "pause", "cut", "freeze", "drop", "worker", "away"]
-Target = Literal["engine", "gateway", "management", "redis"]
+Kind = Literal[
+    "kill", "term", "pause", "cut", "freeze", "drop", "worker", "away", "sick", "slow", "mute"
+]
+Target = Literal["engine", "gateway", "management", "redis", "receiver", "kafka"]
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,11 +67,32 @@ TABLE: Final = (
     Row("redis", "term", 2),
     Row("redis", "away", 1, 0.5, 1.6),
     Row("redis", "pause", 2, 0.1, 1.6),
+    # who webhooks are for: not there; answers with an error, late, not at all
+    Row("receiver", "away", 2, 0.1, 1.0),
+    Row("receiver", "sick", 2, 0.1, 1.0),
+    Row("receiver", "slow", 2, 0.1, 1.5),
+    Row("receiver", "mute", 2, 0.1, 0.5),
 )
+KAFKA_TABLE: Final = (
+    Row("kafka", "kill", 2),
+    Row("kafka", "term", 2),
+    Row("kafka", "away", 1, 0.5, 1.6),
+    Row("kafka", "pause", 3, 0.1, 1.6),
+    Row("kafka", "cut", 3, 0.1, 1.6),
+    Row("kafka", "freeze", 3, 0.1, 1.6),
+    Row("kafka", "drop", 3),
+)
+"""Beside those above, where data goes over Kafka."""
 
 
 def plan(
-    seed: int, seconds: float, *, every: float, timeout: float, only: Iterable[str] = ()
+    seed: int,
+    seconds: float,
+    *,
+    every: float,
+    timeout: float,
+    kafka: bool = False,
+    only: Iterable[str] = (),
 ) -> list[Fault]:
     """Return the faults of ``seconds`` seconds, one in ``every`` on average.
 
@@ -78,10 +101,12 @@ def plan(
         seconds: How long the run is.
         every: Mean time between two faults.
         timeout: The heartbeat timeout.
+        kafka: Data goes over Kafka, which may go wrong, too.
         only: ``target`` or ``target-kind`` words; all when empty.
     """
     chosen = set(only)
-    rows = [r for r in TABLE if not chosen or chosen & {r.target, f"{r.target}-{r.kind}"}]
+    table = (*TABLE, *KAFKA_TABLE) if kafka else TABLE
+    rows = [r for r in table if not chosen or chosen & {r.target, f"{r.target}-{r.kind}"}]
     # first every row once, so that a short run has many kinds, too
     rng = random.Random(seed)
     bag: list[Row] = []

@@ -9,26 +9,33 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from apps.sessions.checkup import Checkup
-from apps.sessions.store import SessionStore
-from blueengine import ledger
-from blueengine.kit.redis_address import RedisAddress
+from apps.sessions.outbox import Outbox
+from apps.sessions.store import RUNNING, SessionStore
+from blueengine.datatypes.image import Image
+from blueengine.errors import BlueEngineError
 from blueengine.kit.redis_link import Link
+from blueengine.transport import kafka_topics
 from blueengine.transport.blobs import BlobFolder
 from blueengine.wire import names
 from tests.chaos.drive import Clients, Sent
 from tests.chaos.faults import Fault
 from tests.chaos.sessions import Results, complaint
-from tests.chaos.town import Town, a_town
+from tests.chaos.telling import complaints, whole_history
+from tests.chaos.town import TENANTS, Town, a_link, a_town
+from tests.kit.hooks import let_pass
 from tests.kit.oracle import leftovers
 from tests.kit.wait import until
 
 CALM_SECONDS: Final = 120.0
 """How long sessions may take to end after the last fault."""
+HURRY_SECONDS: Final = 30.0
+LOOK_SECONDS: Final = 0.1
+TOPICS_SECONDS: Final = 90.0
 
 
 @dataclass
@@ -45,6 +52,16 @@ class Report:
     """Seconds from submit to the end of the slowest session."""
     attempts: int = 0
     """Of all sessions."""
+    pushed: int = 0
+    """Messages that clients fed to sessions."""
+    events: int = 0
+    """Of webhooks."""
+    deliveries: int = 0
+    """Requests that receivers got: events that came again count again."""
+    most_running: int = 0
+    """Sessions of the tenant with a quota that ran at the same time."""
+    topics: int = -1
+    """Inboxes in Kafka at the end; -1: data went over Redis."""
     findings: list[str] = field(default_factory=list)
 
 
@@ -56,15 +73,23 @@ async def run(
     seconds: float,
     clients: int,
     heartbeat_timeout: float,
+    kafka: bool = False,
     say: Callable[[str], None] = lambda _text: None,
 ) -> Report:
     """Run the platform in ``folder`` under load and faults; what was found."""
     report = Report(seed)
     began = time.monotonic()
-    async with a_town(folder, heartbeat_timeout=heartbeat_timeout) as town:
+    async with a_town(folder, heartbeat_timeout=heartbeat_timeout, seed=seed, kafka=kafka) as town:
         town.say = say
-        drive = Clients(town.urls, seed, count=clients)
+        drive = Clients(
+            town.urls,
+            seed,
+            count=clients,
+            keys=town.keys,
+            receivers=[ear.receiver.url for ear in town.ears],
+        )
         driving = asyncio.create_task(drive.run(), name="clients")
+        watching = asyncio.create_task(_watch_quota(town, report), name="quota")
         try:
             await _let_it_rain(town, faults, seconds)
             drive.stop()
@@ -74,10 +99,14 @@ async def run(
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(driving), CALM_SECONDS)
         finally:
-            driving.cancel()
-            await asyncio.wait([driving])
-        async with _a_link(town) as link:
+            for task in (driving, watching):
+                task.cancel()
+            await asyncio.wait([driving, watching])
+        async with a_link(town.redis) as link:
+            say(f"{time.monotonic() - began:7.2f} the oracle looks")
+            await _all_told(link)
             await _judge(report, town, drive, link)
+            report.findings += await _topics(report, town)
             if not report.findings:
                 await _forgotten(report, town, link)
         report.faults = dict(sorted(town.counts.items()))
@@ -96,19 +125,60 @@ async def _let_it_rain(town: Town, faults: Sequence[Fault], seconds: float) -> N
     await asyncio.sleep(start + seconds - loop.time())
 
 
-@contextlib.asynccontextmanager
-async def _a_link(town: Town) -> Any:
-    link = Link(RedisAddress.from_url(town.redis.url), scripts=ledger.load(), patience=20)
-    await link.open()
-    try:
-        yield link
-    finally:
-        await link.close()
+async def _watch_quota(town: Town, report: Report) -> None:
+    """Count again and again how many sessions of a tenant with a quota run."""
+    (tenant, most), *_ = [(name, limit) for name, (limit, _) in TENANTS.items() if limit]
+    keys = [names.tenant_status(tenant, status) for status in RUNNING]
+    count = "local n = 0 for _, k in ipairs(KEYS) do n = n + redis.call('ZCARD', k) end return n"
+    async with a_link(town.redis) as link:
+        while True:
+            with contextlib.suppress(BlueEngineError):  # Redis is away for long
+                running = int(await link.send("EVAL", count, len(keys), *keys))
+                report.most_running = max(report.most_running, running)
+                if running > most:
+                    report.findings.append(f"{running} sessions of {tenant} ran at the same time")
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _all_told(link: Link) -> None:
+    """Wait until nothing waits for any webhook; what is tried again much later is tried now."""
+    outbox = Outbox(link)
+
+    async def told() -> bool:
+        if await link.send("ZCARD", names.HOOK_RECEIVERS) == 0:
+            return True
+        await let_pass(outbox, HURRY_SECONDS)
+        await asyncio.sleep(1.0)
+        return False
+
+    with contextlib.suppress(TimeoutError):
+        await until(told, CALM_SECONDS)
+
+
+async def _topics(report: Report, town: Town) -> list[str]:
+    """Return what is wrong with the inboxes in Kafka: those of the dead are gone, no other is."""
+    if (settings := town.kafka_settings) is None:
+        return []
+    attending = {engine.instance for engine in town.engines}
+    found: set[str] = set()
+
+    async def exact() -> bool:
+        async with kafka_topics.topics(settings) as topics:
+            found.clear()
+            found.update(await topics.owners())
+        return found == attending
+
+    with contextlib.suppress(TimeoutError):
+        await until(exact, TOPICS_SECONDS)
+    report.topics = len(found)
+    return [f"the inbox of {instance} is wrong" for instance in sorted(found ^ attending)]
 
 
 async def _judge(report: Report, town: Town, drive: Clients, link: Link) -> None:
     store, blobs = SessionStore(link), BlobFolder(town.blobs)
     counts: Counter[str] = Counter()
+    outbox, heard = Outbox(link), town.heard()
+    report.deliveries = sum(map(len, heard.values()))
     known = {one.session for one in drive.sent}
     for one in drive.sent:
         if not one.session:
@@ -127,10 +197,19 @@ async def _judge(report: Report, town: Town, drive: Clients, link: Link) -> None
         why = complaint(one.wanted, record, results, hurt=frozenset(town.hurt))
         if not why and one.status != record.status:
             why = f"is {record.status}; the client was told {one.statuses}"
+        history = await whole_history(store, one.session)
+        came = [heard.pop(f"/in{one.path(at)}", []) for at in range(len(one.wanted.hooks))]
+        report.events += sum(len({each.received.id for each in each_one}) for each_one in came)
+        report.pushed += one.pushed
+        told_wrong = await complaints(
+            outbox, one.session, one.wanted.hooks, came, history=history, results=results
+        )
+        why = "; ".join([*filter(None, [why]), *told_wrong])
         if why:
             told = await _story(store, link, town, one.session)
             report.findings.append(f"{one.session} ({one.wanted.kind}) {why}\n{told}")
     report.sessions = dict(sorted(counts.items()))
+    report.findings += [f"a receiver was told of {path}, which nobody asked for" for path in heard]
     # a submit whose answer was lost is found by its key: no session is there twice
     stored = {word.decode() for word in await link.send("ZRANGE", names.SESSIONS, 0, -1)}
     report.findings += [f"{session} is there, and nobody sent it" for session in stored - known]
@@ -154,8 +233,10 @@ async def _results(store: SessionStore, blobs: BlobFolder, one: Sent) -> Results
         items = await store.results(one.session, channel, after=0, limit=1_000_000)
         results[channel] = values = []
         for item in items:
-            if item.blob or item.type != "JSON":
-                data = blobs.existing(item.blob).read_bytes() if item.blob else item.payload
+            data = blobs.existing(item.blob).read_bytes() if item.blob else item.payload
+            if item.type == "Image":
+                values.append(hashlib.sha256(Image(data).array.tobytes()).hexdigest())
+            elif item.blob or item.type != "JSON":
                 values.append(hashlib.sha256(data).hexdigest())
             else:
                 values.append(orjson.loads(item.payload))
@@ -184,13 +265,22 @@ async def _forgotten(report: Report, town: Town, link: Link) -> None:
         await link.send("ZADD", names.EXPIRY, "XX", 0, session)
     await until(lambda: _is_empty(link), 60, what="management forgets every session")
     allowed = {names.ORDER, names.SPECS, names.ENGINES, names.DEADLINES, names.WAKE, "be:watch"}
+    allowed |= {names.KEYS, names.TENANTS, names.HOOK_TOTALS}
+    allowed |= {kind(name) for name in TENANTS for kind in (names.tenant, names.tenant_keys)}
     for engine in town.engines:
         kinds = (names.instance, names.commands, names.inbox)
         allowed |= {kind(engine.instance) for kind in kinds}
         allowed |= {kind(engine.id) for kind in (names.engine, names.instances, names.free)}
     keys = {key.decode() for key in await link.send("KEYS", "*")}
     # Idempotency-Keys are kept for a day, leases for their period
-    for_a_while = ("be:idem:", "be:lease:")
+    for_a_while = (
+        "be:idem:",
+        "be:lease:",
+        "be:hook:d:",
+        "be:hook:by:",
+        "be:hook:secrets:",
+        "be:key:",
+    )
     left = {key for key in keys - allowed if not key.startswith(for_a_while)}
     report.findings += [f"key {key} is left of forgotten sessions" for key in sorted(left)]
     for folder in town.blobs.glob("sessions/*"):

@@ -4,17 +4,22 @@ import base64
 import hashlib
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import orjson
 
 from apps.sessions.store import SessionRecord
+from blueengine.datatypes.image import Image
+from blueengine.wire.webhook import ALL, SESSION_CHANGED
+from tests.chaos.telling import END, Hook
 
 ENGINES: Final = {"a": 2, "b": 2, "p": 2, "j": 1, "c": 1}
 """Engine -> instances. ``p`` prepares for sessions and refuses some; ``j`` joins two branches; the
-workers of ``c`` crash."""
+workers of ``c`` crash, or have to be killed."""
 RETRIES: Final = 20
+LAST_RESORT_SECONDS: Final = 300
+"""Time limit of a session that waits for its client."""
 
 Results = dict[str, list[Any]]
 
@@ -27,12 +32,15 @@ class Wanted:
     body: dict[str, Any]
     results: Results
     """Channel -> all its messages when the session finishes, in order. A large message stands here
-    as its SHA-256."""
+    as its SHA-256, an image as that of its pixels."""
     attempts: int = 1
     stop_after: float | None = None
     """Seconds after which the client stops it."""
     codes: frozenset[str] = frozenset()
     """Fault codes that are no fault of the platform."""
+    pushes: Sequence[Any] = ()
+    """What the client feeds to the channel ``In`` while it runs."""
+    hooks: tuple[Hook, ...] = ()
 
 
 @dataclass
@@ -110,9 +118,10 @@ def chain(rng: random.Random) -> Wanted:
     """Engines in a row, some twice, and a stream that takes a while."""
     engines, more = [rng.choice("ab") for _ in range(rng.randint(2, 4))], _retry(rng)
     count, pause = rng.randint(5, 60), rng.choice([0.0, 0.002, 0.02])
+    given: dict[str, Any] = {"pause": pause} | ({"say": True} if rng.random() < 0.4 else {})
     graph = _chain(engines)
-    graph.feed("In", {"spread": count, "pause": pause})
-    out = {"Out": _via(range(count), engines, pause=pause)}
+    graph.feed("In", {"spread": count, **given})
+    out = {"Out": _via(range(count), engines, **given)}
     return Wanted(
         kind="chain", body=graph.body(["Out"], **more), results=out, attempts=_attempts(more)
     )
@@ -196,6 +205,53 @@ def large(rng: random.Random) -> Wanted:
     )
 
 
+def picture(rng: random.Random) -> Wanted:
+    """An image through two engines, as pixels between them and as a PNG at both ends."""
+    import numpy as np  # noqa: PLC0415 - not for those that only want a plan
+
+    shape = rng.choice([(8, 8), (40, 60, 3), (200, 300, 3), (64, 64, 4)])
+    pixels = np.frombuffer(rng.randbytes(int(np.prod(shape))), np.uint8).reshape(shape)
+    png = Image(pixels).encoded("image/png").bytes
+    more = _retry(rng)
+    graph = Graph()
+    kinds = {"In": "Image", "Mid": "Image", "Shown": "Image"}
+    graph.node("first", "a", {"Picture": "In"}, {"Shown": "Mid"}, **kinds)
+    graph.node("second", "b", {"Picture": "Mid"}, {"Shown": "Shown", "Results": "Out"}, **kinds)
+    graph.feed("In", {"base64": base64.b64encode(png).decode()})
+    sums = {"shape": list(shape), "sum": _sha(pixels[::-1].tobytes()), "via": ["b"]}
+    return Wanted(
+        kind="picture",
+        body=graph.body(["Out", "Shown"], **more),
+        results={"Out": [sums], "Shown": [_sha(pixels.tobytes())]},
+        attempts=_attempts(more),
+    )
+
+
+def interactive(rng: random.Random) -> Wanted:
+    """A session that its client feeds as it goes, each message once whatever answer was lost."""
+    engines, count = rng.choice((["a"], ["b", "a"])), rng.choice([1, 5, 30, 400])
+    graph = _chain(engines)
+    pushes = [{"n": number, "pause": 0.001} for number in range(count)]
+    return Wanted(
+        kind="interactive",
+        body=graph.body(["Out"], interactive=True, timeoutSecond=LAST_RESORT_SECONDS),
+        results={"Out": _via(range(count), engines, pause=0.001)},
+        pushes=pushes,
+    )
+
+
+def deaf(rng: random.Random) -> Wanted:
+    """A session whose code does not hear that it is stopped: its worker is killed."""
+    graph = _chain(["c"])
+    graph.feed("In", {"n": 1, "deaf": True})
+    return Wanted(
+        kind="deaf",
+        body=graph.body(["Out"]),
+        results={"Out": []},
+        stop_after=rng.uniform(0.0, 1.5),
+    )
+
+
 def stopped(rng: random.Random) -> Wanted:
     """A session that only ends because the client stops it."""
     engines = rng.choice((["a"], ["a", "b"]))
@@ -223,15 +279,21 @@ def limited(rng: random.Random) -> Wanted:
 
 KINDS: Final[Sequence[tuple[Callable[[random.Random], Wanted], int]]] = (
     (single, 5), (chain, 5), (stream, 2), (fan, 4), (picky, 3), (crash, 1), (large, 2),
-    (stopped, 2), (limited, 1),
+    (picture, 2), (interactive, 3), (stopped, 2), (deaf, 1), (limited, 1),
 )  # fmt: skip
 
 
-def a_session(rng: random.Random) -> Wanted:
-    """Return the next session."""
+def a_session(rng: random.Random, *, receivers: int) -> Wanted:
+    """Return the next session; every other one has webhooks."""
     makers, weights = zip(*KINDS, strict=True)
     maker: Callable[[random.Random], Wanted] = rng.choices(makers, weights)[0]
-    return maker(rng)
+    count = rng.choice([0, 0, 1, 1, 2])
+    return replace(maker(rng), hooks=tuple(_a_hook(rng, receivers) for _ in range(count)))
+
+
+def _a_hook(rng: random.Random, receivers: int) -> Hook:
+    types = rng.choice([(ALL,), (ALL,), (SESSION_CHANGED,), (SESSION_CHANGED, *END, "said")])
+    return Hook(receiver=rng.randrange(receivers), types=types, results=rng.choice(["", "Out"]))
 
 
 def complaint(

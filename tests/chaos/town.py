@@ -2,21 +2,33 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 import random
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from apps.sessions.outbox import Outbox
+from apps.sessions.store import SessionStore
+from blueengine import ledger
+from blueengine.kit.redis_address import RedisAddress
+from blueengine.kit.redis_link import Link
+from blueengine.ledger.keys import KeyStore
+from blueengine.settings.kafka import KafkaSettings
+from blueengine.settings.system import SystemSettings
+from blueengine.wire.access import Scope
 from tests.chaos.faults import Fault
+from tests.chaos.listening import RECEIVERS, Ear, Heard
 from tests.chaos.sessions import ENGINES
 from tests.kit.engines.process import EngineProcess
 from tests.kit.fault_proxy import FaultProxy
+from tests.kit.kafka import RealKafka
 from tests.kit.servers import RealRedis
 from tests.kit.wait import until
 
@@ -26,6 +38,11 @@ GATEWAYS: Final = 2
 MANAGERS: Final = 2
 READY_SECONDS: Final = 120.0
 END_SECONDS: Final = 30.0
+WEBHOOK_SECONDS: Final = 2.0
+"""How long the receiver of a webhook may take."""
+TENANTS: Final = {"north": (0, 0), "south": (2, 1)}
+"""Tenant -> how many of its sessions may run and wait at a time; 0: any number."""
+KAFKA_START_SECONDS: Final = 240.0
 GONE: Final = 75
 """Exit code of an engine that the platform gave up."""
 
@@ -67,9 +84,26 @@ class Place:
 class Town:
     """Everything that runs."""
 
-    def __init__(self, folder: Path, redis: RealRedis, *, heartbeat_timeout: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        redis: RealRedis,
+        *,
+        heartbeat_timeout: float,
+        seed: int,
+        kafka: RealKafka | None = None,
+        kafka_proxy: FaultProxy | None = None,
+    ) -> None:
         self.folder = folder
         self.redis = redis
+        self.kafka = kafka
+        self.keys: dict[str, str] = {}
+        """Tenant -> its API key."""
+        self.ears = [
+            Ear(f"{seed} {number}", patience=WEBHOOK_SECONDS) for number in range(RECEIVERS)
+        ]
+        self._kafka_proxy = kafka_proxy
+        self._kafka_busy = False
         self.timeout = heartbeat_timeout
         self.places: dict[str, list[Place]] = {"engine": [], "gateway": [], "management": []}
         self.urls: list[str] = []
@@ -94,17 +128,25 @@ class Town:
         """Return the instances that are meant to run now."""
         return [place.engine for place in self.places["engine"] if place.engine]
 
+    @property
+    def kafka_settings(self) -> KafkaSettings | None:
+        """Return where Kafka is, without the proxy."""
+        if self.kafka is None:
+            return None
+        return SystemSettings(kafka_brokers=self.kafka.inside).kafka
+
     # -- life -------------------------------------------------------------------------------------
 
     async def open(self) -> None:
         for name in ("blobs", "marks", "logs", "tmp"):
             (self.folder / name).mkdir()
+        for ear in self.ears:
+            await self._stack.enter_async_context(ear.receiver)
+        await self._settle_tenants()
         for number in range(GATEWAYS):
             port = _free_port()
             self.urls.append(f"http://127.0.0.1:{port}")
-            self._add(
-                "gateway", f"gateway-{number}", lambda place, port=port: self._service(place, port)
-            )
+            self._add("gateway", f"gateway-{number}", functools.partial(self._service, port=port))
         for number in range(MANAGERS):
             self._add("management", f"management-{number}", self._service)
         for engine, count in ENGINES.items():
@@ -115,6 +157,22 @@ class Town:
         await self.attending()
         keeper = asyncio.create_task(self._keep(), name="supervisor")
         self._stack.push_async_callback(_end_task, keeper)
+
+    async def _settle_tenants(self) -> None:
+        async with a_link(self.redis) as link:
+            secrets: dict[str, str] = {}
+            for tenant, (running, pending) in TENANTS.items():
+                store = KeyStore(link, os.urandom)
+                _, key = await store.create(tenant=tenant, scopes={Scope.SUBMIT, Scope.READ})
+                self.keys[tenant] = key
+                if running or pending:
+                    await SessionStore(link).limit_tenant(
+                        tenant, max_running=running, max_pending=pending
+                    )
+                (secret,) = await Outbox(link).signing_secrets(tenant)
+                secrets[tenant] = secret.value
+            for ear in self.ears:
+                ear.secrets = secrets
 
     def _add(
         self, target: str, name: str, begin: Callable[[Place], subprocess.Popen[bytes]]
@@ -141,7 +199,9 @@ class Town:
             "REDIS_URL": f"redis://127.0.0.1:{place.proxy.port}/0",
             "HEARTBEAT_SECONDS": f"{self.timeout / 10:g}",
             "HEARTBEAT_TIMEOUT": f"{self.timeout:g}",
-            "PATIENCE_SECONDS": "60",
+            # a broker that starts on a busy machine takes its time
+            "PATIENCE_SECONDS": "240" if self.kafka else "60",
+            "KAFKA_BROKERS": self.kafka.bootstrap if self.kafka else "",
         }
 
     def _service(self, place: Place, port: int = 0) -> subprocess.Popen[bytes]:
@@ -152,6 +212,11 @@ class Town:
             "RESTFUL_STOP_GRACE": "20",
             "RESTFUL_START_TIMEOUT": "60",
             "RESTFUL_REDIS_PATIENCE": "5",
+            "RESTFUL_AUTH": "on",
+            "RESTFUL_AUDIT_LOG": str(self.folder / "logs" / f"{place.name}.audit"),
+            "OUTSIDE_ALLOW": "loopback",
+            "WEBHOOK_TIMEOUT_SECONDS": f"{WEBHOOK_SECONDS:g}",
+            "INBOXES_SECONDS": "10",
             "SWEEP_SECONDS": "2",
             "WAKE_CLAIM_SECONDS": "2",
             "JANITOR_SECONDS": "0.5",
@@ -185,6 +250,7 @@ class Town:
             settings={
                 "MAX_WORKER": 2 if name in "ac" else 1,
                 "CONCURRENCY": 2 if name == "c" else 4,
+                "STOP_GRACE_SECONDS": 1 if name == "c" else 5,
             },
             environment={**self._environment(place), **more},
         ).start()
@@ -256,11 +322,24 @@ class Town:
         while self._faults:
             await asyncio.wait(self._faults)
 
+    def heard(self) -> dict[str, list[Heard]]:
+        """Return what receivers were told, by path, in order; a path is of one webhook."""
+        by_path: dict[str, list[Heard]] = {}
+        for ear in self.ears:
+            for heard in ear.heard:
+                by_path.setdefault(heard.received.path, []).append(heard)
+        return by_path
+
     # -- faults -----------------------------------------------------------------------------------
 
     def hit(self, fault: Fault) -> None:
         """Let something go wrong; it goes on beside the caller."""
-        work = self._hit_redis(fault) if fault.target == "redis" else self._hit_place(fault)
+        hits: dict[str, Callable[[Fault], Coroutine[Any, Any, None]]] = {
+            "redis": self._hit_redis,
+            "kafka": self._hit_kafka,
+            "receiver": self._hit_receiver,
+        }
+        work = hits.get(fault.target, self._hit_place)(fault)
         task = asyncio.create_task(work, name=str(fault))
         self._faults.add(task)
         task.add_done_callback(self._faults.discard)
@@ -285,6 +364,50 @@ class Town:
         await asyncio.to_thread(self.redis.kill if hard else self.redis.halt)
         await asyncio.sleep(fault.seconds)
         await asyncio.to_thread(self.redis.start)
+
+    async def _hit_kafka(self, fault: Fault) -> None:
+        assert self.kafka
+        assert self._kafka_proxy
+        if self._kafka_busy:
+            return  # two at a time are one
+        self._kafka_busy = True
+        (broker,), proxy = self.kafka.brokers, self._kafka_proxy
+        try:
+            self._count(fault)
+            match fault.kind:
+                case "pause":
+                    broker.pause()
+                    await asyncio.sleep(fault.seconds)
+                case "cut":
+                    proxy.refuse()
+                    await asyncio.sleep(fault.seconds)
+                case "freeze":
+                    proxy.freeze()
+                    await asyncio.sleep(fault.seconds)
+                case "drop":
+                    proxy.reset()
+                case _:
+                    hard = fault.kind != "term"
+                    await asyncio.to_thread(broker.kill if hard else broker.halt)
+                    await asyncio.sleep(fault.seconds)
+                    broker.start()
+                    await asyncio.to_thread(self.kafka.wait_ready, seconds=KAFKA_START_SECONDS)
+        finally:
+            broker.resume()
+            proxy.heal()
+            self._kafka_busy = False
+
+    async def _hit_receiver(self, fault: Fault) -> None:
+        free = [ear for ear in self.ears if not ear.busy]
+        if not free:
+            return
+        ear = free[fault.which % len(free)]
+        ear.busy = True
+        self._count(fault)
+        try:
+            await ear.suffer(fault.kind, fault.seconds)
+        finally:
+            ear.busy = False
 
     async def _hit_place(self, fault: Fault) -> None:
         free = [p for p in self.places[fault.target] if not p.busy and p.running]
@@ -325,21 +448,48 @@ class Town:
             case "freeze":
                 place.proxy.freeze()
                 await asyncio.sleep(fault.seconds)
-            case "drop":
+            case _:  # drop
                 place.proxy.reset()
 
 
 @contextlib.asynccontextmanager
-async def a_town(folder: Path, *, heartbeat_timeout: float) -> AsyncIterator[Town]:
+async def a_town(
+    folder: Path, *, heartbeat_timeout: float, seed: int, kafka: bool = False
+) -> AsyncIterator[Town]:
     """Run a platform; at the end of the context it is ended in order, and what is left is found."""
     # every write is on the disk before its reply: a killed Redis must not forget what it said
-    with RealRedis(options={"appendfsync": "always"}) as redis:
-        town = Town(folder, redis, heartbeat_timeout=heartbeat_timeout)
+    with RealRedis(options={"appendfsync": "always"}) as redis, contextlib.ExitStack() as stack:
+        proxy = broker = None
+        if kafka:
+            proxy = stack.enter_context(FaultProxy())
+            port = proxy.port
+            broker = await asyncio.to_thread(RealKafka(advertise=lambda _: port).start)
+            stack.callback(broker.stop)
+            proxy.target = broker.brokers[0].port
+        town = Town(
+            folder,
+            redis,
+            heartbeat_timeout=heartbeat_timeout,
+            seed=seed,
+            kafka=broker,
+            kafka_proxy=proxy,
+        )
         try:
             await town.open()
             yield town
         finally:
             await town.close()
+
+
+@contextlib.asynccontextmanager
+async def a_link(redis: RealRedis) -> AsyncIterator[Link]:
+    """Open a link that knows every script, past all proxies."""
+    link = Link(RedisAddress.from_url(redis.url), scripts=ledger.load(), patience=20)
+    await link.open()
+    try:
+        yield link
+    finally:
+        await link.close()
 
 
 async def _end_task(task: asyncio.Task[None]) -> None:

@@ -140,6 +140,8 @@ class Receiver:
                 await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             pass
+        except asyncio.CancelledError:
+            pass  # it goes down; asyncio's own callback would complain of a cancelled handler
         finally:
             self._open.discard(task)
             writer.close()

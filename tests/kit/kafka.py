@@ -356,6 +356,11 @@ class RealKafka:
         """Return the addresses of all brokers, as clients are told."""
         return ",".join(f"127.0.0.1:{self._advertise(broker.port)}" for broker in self.brokers)
 
+    @property
+    def inside(self) -> str:
+        """Return the addresses that need no credentials and lead past any proxy."""
+        return ",".join(f"127.0.0.1:{broker.internal_port}" for broker in self.brokers)
+
     def start(self) -> Self:
         """Format the storage, start every broker, and wait until all of them serve."""
         for attempt in range(1, TRIES + 1):
@@ -394,7 +399,7 @@ class RealKafka:
             broker.start()
         self.wait_ready()
 
-    def wait_ready(self, count: int = 0) -> None:
+    def wait_ready(self, count: int = 0, *, seconds: float = START_SECONDS) -> None:
         """Wait until ``count`` brokers (all by default) are known to a client.
 
         Raises:
@@ -408,7 +413,7 @@ class RealKafka:
                 raise RuntimeError("a broker ended while it started")
             return len(self.ask(_broker_ids)) >= wanted
 
-        wait_until(serves, START_SECONDS, what=f"{wanted} brokers serve")
+        wait_until(serves, seconds, what=f"{wanted} brokers serve")
 
     def ask(self, question: Callable[[str], Any]) -> Any:
         """Run an async question about the cluster to its end, from plain code.
@@ -416,9 +421,8 @@ class RealKafka:
         It is given an address that needs no credentials, and runs on a loop of its own, for the
         caller may be inside one.
         """
-        address = ",".join(f"127.0.0.1:{broker.internal_port}" for broker in self.brokers)
         with ThreadPoolExecutor(1) as pool:
-            return pool.submit(lambda: asyncio.run(question(address))).result()
+            return pool.submit(lambda: asyncio.run(question(self.inside))).result()
 
     def _prepare(self) -> None:
         fixed = list(self._ports)

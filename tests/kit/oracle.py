@@ -11,8 +11,10 @@ from tests.kit.ledger_view import LedgerView
 _KEPT = re.compile(
     r"be:(sessions|status:(finished|failed|canceled)|order|expiry|engines|specs|watch|wake|lease:[^:]+|e:[^:]+)"
     r"|be:s:[^:]+(:ev|:log|:r:[^:]+)?|be:idem:.+"
+    r"|be:(keys|key:.+|tenants|t:[^:]+(:keys|:sessions|:status:(finished|failed|canceled))?)"
+    r"|be:hook:(totals|(s|d|by|secrets):.+)"
 )
-"""Keys that stay: ended sessions and what is known of engines."""
+"""Keys that stay: ended sessions, what became of their webhooks, what is known of engines, tenants."""
 
 
 async def leftovers(

@@ -20,7 +20,8 @@ from tests.conftest import command_line, descendants
 from tests.kit.wait import wait_until
 
 COMMAND: Final = [sys.executable, "-m", "blueengine.cli.main"]
-UP_SECONDS: Final = 30.0
+PATIENCE: Final = 60.0
+"""Seconds after which something will not happen any more; a busy machine takes long to start programs."""
 
 ENGINE: Final = '''
 import os, time
@@ -102,7 +103,7 @@ class Up:
     def status(self, session: str) -> str:
         return str(self.ask(f"/api/v1/sessions/{session}")["status"])
 
-    def wait_for(self, session: str, status: str, seconds: float = 20) -> None:
+    def wait_for(self, session: str, status: str, seconds: float = PATIENCE) -> None:
         try:
             wait_until(lambda: self.status(session) == status, seconds)
         except TimeoutError:
@@ -122,13 +123,13 @@ class Up:
         self.seen |= below
         return {pid: command_line(pid) for pid in below}
 
-    def end(self, number: signal.Signals = signal.SIGINT, seconds: float = 30) -> str:
+    def end(self, number: signal.Signals = signal.SIGINT, seconds: float = PATIENCE) -> str:
         """Send a signal and wait for the end of everything; what it printed."""
         self.children()
         self.process.send_signal(number)
         return self.wait_ended(seconds)
 
-    def wait_ended(self, seconds: float = 30) -> str:
+    def wait_ended(self, seconds: float = PATIENCE) -> str:
         """Wait for the end of everything; what it printed."""
         out, _ = self.process.communicate(timeout=seconds)
         wait_until(lambda: not self.alive(), 10, what="all processes have ended")
@@ -160,7 +161,7 @@ def up(data: Path, *options: str, environment: Mapping[str, str] | None = None) 
     )
     platform = Up(process, port, data)
     try:
-        wait_until(platform.ready, UP_SECONDS, what="the platform is up")
+        wait_until(platform.ready, PATIENCE, what="the platform is up")
         yield platform
     finally:
         if process.poll() is None:

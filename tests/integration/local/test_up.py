@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.local.platform_kit import an_engine, run, up
+from tests.integration.local.platform_kit import PATIENCE, an_engine, run, up
 from tests.kit.servers import RealRedis
 from tests.kit.wait import wait_until
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 NEVER = Path("/never")
 
@@ -51,13 +51,13 @@ def test_engines_start_from_zero_up_to_the_maximum_and_idle_ones_stop(
         platform.wait_for(one, "processing")
         assert len(platform.instances()) == 1
         others = [platform.submit(rest) for _ in range(3)]
-        wait_until(lambda: len(platform.instances()) == 2, 20)
+        wait_until(lambda: len(platform.instances()) == 2, PATIENCE)
         assert len([s for s in others if platform.status(s) == "pending"]) == 2
         first.touch()
         rest.touch()
         for session in [one, *others]:
             platform.wait_for(session, "finished")
-        wait_until(lambda: platform.instances() == [], 20, what="idle instances are stopped")
+        wait_until(lambda: platform.instances() == [], PATIENCE, what="idle instances are stopped")
         again = platform.submit(rest)
         platform.wait_for(again, "finished")
         out = platform.end()
@@ -74,7 +74,7 @@ def test_a_busy_instance_outlives_the_cooldown(engine: str, data: Path, tmp_path
             done = tmp_path / f"done-{number}"
             done.touch()
             platform.wait_for(platform.submit(done), "finished")
-        wait_until(lambda: len(platform.instances()) == 1, 20)
+        wait_until(lambda: len(platform.instances()) == 1, PATIENCE)
         assert platform.instances()[0]["id"] == instance["id"]
         (tmp_path / "go").touch()
         platform.wait_for(busy, "finished")
@@ -103,7 +103,7 @@ def test_an_engine_that_does_not_start_is_named_with_its_last_line(
     with up(data, "--engines", f"none,{broken}") as platform:
         session = platform.submit(NEVER)
         log = data / "logs" / "holder-1.log"
-        wait_until(lambda: log.exists() and log.read_text().count("missing") >= 2, 20)
+        wait_until(lambda: log.exists() and log.read_text().count("missing") >= 2, PATIENCE)
         assert platform.status(session) == "pending"
         assert "ended with exit code 1: the model is missing (trying again" in platform.end()
 
@@ -177,8 +177,8 @@ def test_services_that_die_are_started_again(engine: str, data: Path, tmp_path: 
             def is_back(part: str = part, old: int = pid) -> bool:
                 return any(part in line for p, line in platform.children().items() if p != old)
 
-            wait_until(is_back, 20, what=f"{part} is back")
-        wait_until(platform.ready, 20)
+            wait_until(is_back, PATIENCE, what=f"{part} is back")
+        wait_until(platform.ready, PATIENCE)
         session = platform.submit(tmp_path / "go")
         platform.wait_for(session, "finished")
         out = platform.end()
@@ -225,7 +225,7 @@ def test_a_second_signal_ends_it_at_once(engine: str, data: Path, tmp_path: Path
     with up(data, "--engines", f"none,{stubborn}") as platform:
         platform.submit(NEVER)
         log = data / "logs" / "holder-1.log"
-        wait_until(lambda: log.exists() and "deaf" in log.read_text(), 20)
+        wait_until(lambda: log.exists() and "deaf" in log.read_text(), PATIENCE)
         platform.children()
         platform.process.send_signal(signal.SIGINT)
         platform.end(signal.SIGINT, seconds=5)
