@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
+from apps.sessions.store import PACK, SPREAD
 from blueengine.errors import SettingsError
 from blueengine.settings.system import SystemSettings, convert, read_yaml
 
@@ -45,6 +46,11 @@ class RestfulSettings:
     """Sessions that wait, in all; one more that would have to wait is answered 429. 0: no limit."""
     max_pending_engine: int = 0
     """The same, of those that need one engine."""
+    placement_policy: str = SPREAD
+    """Which instance a session is given that says nothing: ``spread``: the one with the most free slots;
+    ``pack``: the one with the fewest, so that others come to be idle and can be scaled in."""
+    placement_near: str = ""
+    """``host`` | ``zone``: rather one where an engine of the session is already; empty: any."""
     max_wait: float = 60.0
     """Longest time a request is held by ``waitTimeSecond``; a longer one is cut to this."""
     fetch_timeout: float = 60.0
@@ -71,6 +77,14 @@ class RestfulSettings:
                 f"RESTFUL_HOST {self.host!r} is not a loopback address and RESTFUL_AUTH is off: "
                 "anybody who reaches the port could run engines and read everything. Turn keys on "
                 "(RESTFUL_AUTH=on), or say RESTFUL_SERVE_ANYONE_WITHOUT_KEYS=true"
+            )
+        if self.placement_policy not in {SPREAD, PACK}:
+            raise SettingsError(
+                f"RESTFUL_PLACEMENT_POLICY is {self.placement_policy!r}; it must be spread or pack"
+            )
+        if self.placement_near not in {"", "host", "zone"}:
+            raise SettingsError(
+                f"RESTFUL_PLACEMENT_NEAR is {self.placement_near!r}; it must be host, zone or empty"
             )
         if not 0 <= self.port <= 65535:
             raise SettingsError("RESTFUL_PORT must be between 0 and 65535")

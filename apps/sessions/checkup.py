@@ -107,6 +107,11 @@ class Checkup:
             async for keys in self._keys(f"{before}*{behind}"):
                 for key in keys:
                     yield kind, key.removeprefix(before).removesuffix(behind), key
+        async for keys in self._keys(names.free_at("*", "*")):
+            for key in keys:
+                # an engine's id has no colon
+                engine, _, place = key.removeprefix(names.engine("")).partition(":free:")
+                yield "place", f"{engine} {place}", key
 
     async def _members(self, kind: str, of: str, key: str) -> AsyncIterator[Finding]:
         is_set = kind in {"demand", "instances"}

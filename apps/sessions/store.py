@@ -23,15 +23,52 @@ from blueengine.wire.spec import EngineSpec
 from blueengine.wire.webhook import Webhook
 
 SCRIPTS: Final = (
-    "submit", "limit_tenant", "match", "stop", "watch", "unwatch", "reap", "due", "forget", "drain",
+    "submit", "foresee", "limit_tenant", "match", "stop", "watch", "unwatch", "reap", "due", "forget",
+    "drain",
 )  # fmt: skip
 """The scripts a link must know to be used by a store."""
 
 ENTRIES_AT_ONCE: Final = 500
 RUNNING: Final = (Status.QUEUING, Status.PROCESSING, Status.STOPPING)
 """What counts against a tenant's ``max_running``."""
+SPREAD: Final = "spread"
+PACK: Final = "pack"
 RANK_STEP: Final = 68_719_476_736
 """How far apart two ranks are in the order of sessions, as in submit.lua."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementRule:
+    """Which of an engine's instances a session is given when several have a free slot."""
+
+    policy: str = SPREAD
+    """``spread``: the one with the most free slots; ``pack``: the one with the fewest."""
+    near: str = ""
+    """``host`` | ``zone``: rather one where an engine of the session is already; empty: any."""
+
+    def text(self) -> str:
+        """Return it as the scripts read it."""
+        return f"{self.policy},{self.near}" if self != _ANY else ""
+
+
+_ANY: Final = PlacementRule()
+
+
+def rule_of(text: str) -> PlacementRule:
+    """Return the rule that a stored session has."""
+    policy, _, near = text.partition(",")
+    return PlacementRule(policy, near) if text else _ANY
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """The instance that a node would be given."""
+
+    node: str
+    engine: str
+    instance: str
+    host: str
+    zone: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +94,7 @@ class NewSession:
     webhooks: Sequence[Webhook] = ()
     tenant: str = ""
     """Whose it is; empty: nobody's in particular."""
+    placement: PlacementRule = PlacementRule()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +153,7 @@ class SessionRecord:
     parked: str
     """The engine in whose queue it waits while pending."""
     tenant: str
+    placement: PlacementRule
     apart: bool
     """It waits for its tenant to have fewer sessions running; after that, for ``parked``."""
     parts: tuple[SubSession, ...]
@@ -248,7 +287,6 @@ class SessionStore:
             max_pending_engine: The same, for those that wait for one engine.
         """
         plan = new.plan
-        nodes = ",".join(f"{name}={node.engine}" for name, node in plan.nodes.items())
         stored: list[Arg] = []
         for channel, item in new.stored:
             stored += [channel, codec.encode(item)]
@@ -259,7 +297,7 @@ class SessionStore:
             new.kind,
             new.rank,
             codec.encode(plan),
-            nodes,
+            _nodes(plan),
             ",".join(heard_first(plan)),
             codec.encode(new.start_data),
             ",".join(name for name, channel in plan.channels.items() if channel.stored),
@@ -277,6 +315,7 @@ class SessionStore:
             new.tenant,
             max_pending,
             max_pending_engine,
+            new.placement.text(),
             *described,
             *stored,
         )
@@ -293,6 +332,16 @@ class SessionStore:
             pending=reply[4],
             queuing=reply[5],
         )
+
+    async def foresee(
+        self, plan: Plan, *, rank: int, tenant: str, placement: PlacementRule
+    ) -> list[Pick]:
+        """Return which instances a session would be given now; none when it would wait."""
+        found = await self._link.run("foresee", _nodes(plan), rank, placement.text(), tenant)
+        return [
+            Pick(name, node.engine, *raw.decode().split(" "))
+            for (name, node), raw in zip(plan.nodes.items(), found, strict=bool(found))
+        ]
 
     async def stop(self, session: str, reason: str) -> tuple[str, str]:
         """End a session: ``(canceled | stopping | ended | unknown, its status)``."""
@@ -625,6 +674,10 @@ class SessionStore:
         await self._link.send("PING")
 
 
+def _nodes(plan: Plan) -> str:
+    return ",".join(f"{name}={node.engine}" for name, node in plan.nodes.items())
+
+
 def _index_of(tenant: str, status: str) -> str:
     if tenant:
         return names.tenant_status(tenant, status) if status else names.tenant_sessions(tenant)
@@ -715,6 +768,7 @@ def _record(session: str, raw: dict[bytes, bytes]) -> SessionRecord:
         ended=number("ended"),
         parked=text("parked"),
         tenant=text("tenant"),
+        placement=rule_of(text("placement")),
         apart=text("apart") == "1",
         parts=parts,
         webhooks=len(msgspec.json.decode(raw.get(b"hooks") or b"[]")),

@@ -121,6 +121,8 @@ class LedgerView:
     specs: dict[str, dict[str, str]] = field(default_factory=dict)
     instances: dict[str, set[str]] = field(default_factory=dict)
     free: dict[str, dict[str, float]] = field(default_factory=dict)
+    free_at: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
+    """(engine, place) -> the same for the instances there."""
     waiting: dict[str, dict[str, float]] = field(default_factory=dict)
     pending_list: dict[str, dict[str, float]] = field(default_factory=dict)
     demand: dict[str, set[str]] = field(default_factory=dict)
@@ -163,6 +165,8 @@ class LedgerView:
                 self.instances[engine] = value
             case ["be", "e", engine, "free"]:
                 self.free[engine] = value
+            case ["be", "e", engine, "free", place]:
+                self.free_at[engine, place] = value
             case ["be", "e", engine, "waiting"]:
                 self.waiting[engine] = value
             case ["be", "t", tenant]:
@@ -220,6 +224,7 @@ class LedgerView:
             *self._held_faults(),
             *self._part_faults(),
             *self._instance_faults(),
+            *self._place_faults(),
             *self._demand_faults(),
             *self._index_faults(),
             *self._queue_faults(),
@@ -276,6 +281,16 @@ class LedgerView:
         ):
             for instance in found - known:
                 yield f"{instance} {name} without a record"
+
+    def _place_faults(self) -> Iterator[str]:
+        expected: dict[tuple[str, str], dict[str, float]] = {}
+        for engine, free in self.free.items():
+            for instance, slots in free.items():
+                for kind in ("host", "zone"):
+                    if place := self.records.get(instance, {}).get(kind):
+                        expected.setdefault((engine, f"{kind}/{place}"), {})[instance] = slots
+        if expected != self.free_at:
+            yield f"free slots by place are {self.free_at}, expected {expected}"
 
     def _demand_faults(self) -> Iterator[str]:
         wanted = self.wanted_demand()

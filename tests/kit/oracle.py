@@ -42,6 +42,7 @@ async def _in_redis(link: Link, attending: set[str]) -> list[str]:
     if attending:
         allowed.add(names.DEADLINES)
         allowed |= {names.free(engine) for engine in view.specs}
+        allowed |= {names.free_at(engine, place) for engine, place in view.free_at}
         allowed |= {names.instances(engine) for engine in view.specs}
     found += [f"key {k}" for k in view.keys if k not in allowed and not _KEPT.fullmatch(k)]
     return found

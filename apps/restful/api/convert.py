@@ -114,6 +114,8 @@ def _order(
         idempotency_key=key,
         body_hash=_digest(kind, value) if key else "",
         known=known,
+        policy=(placement.policy or "") if (placement := body.placement) else "",
+        near=(placement.near or "") if placement else "",
         webhooks=[
             HookAsked(
                 url=hook.callback_url,

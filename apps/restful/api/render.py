@@ -17,7 +17,14 @@ from apps.restful.service.resumed import Begun
 from apps.restful.service.submit import Lack, Placement
 from apps.sessions import results
 from apps.sessions.results import API, result, results_url
-from apps.sessions.store import EngineState, Entry, SessionRecord, SubSession, TenantState
+from apps.sessions.store import (
+    EngineState,
+    Entry,
+    PlacementRule,
+    SessionRecord,
+    SubSession,
+    TenantState,
+)
 from blueengine.datatypes.names import JSON, TEXT
 from blueengine.wire.envelope import Copy
 from blueengine.wire.lifecycle import TERMINAL
@@ -82,10 +89,25 @@ def placement(trial: Placement) -> dict[str, Any]:
     """Return the answer of a dry run."""
     return {
         "valid": True,
-        "wouldBePlaced": not trial.lacking and trial.quota is None,
+        "wouldBePlaced": bool(trial.picks),
+        "placement": _rule(trial.rule),
+        "picks": [
+            {
+                "name": pick.node,
+                "engine": pick.engine,
+                "instance": pick.instance,
+                "host": pick.host or None,
+                "zone": pick.zone or None,
+            }
+            for pick in trial.picks
+        ],
         "lacking": [_lack(lack) for lack in trial.lacking],
         "quota": _quota(trial.quota),
     }
+
+
+def _rule(rule: PlacementRule) -> dict[str, str]:
+    return {"policy": rule.policy, "near": rule.near or "any"}
 
 
 def detail(found: Detail) -> dict[str, Any]:
@@ -110,6 +132,7 @@ def detail(found: Detail) -> dict[str, Any]:
         "maxAttempts": record.max_attempts,
         "refusals": record.refused,
         "labels": record.labels,
+        "placement": _rule(record.placement),
         "createdAt": when(record.created),
         "endedAt": when(record.ended),
         "error": fault(record.fault) if record.fault is not None else None,

@@ -67,6 +67,20 @@ class Webhook(_In):
     """A channel whose results so far go with each event; its results must be kept."""
 
 
+class PlacementRule(_In):
+    """Which of an engine's instances a session is given when several have a free slot.
+
+    What is left out is as the gateway's settings say.
+    """
+
+    policy: Literal["spread", "pack"] | None = None
+    """`spread`: the one with the most free slots; `pack`: the one with the fewest, so that others come
+    to be idle and can be scaled in."""
+    near: Literal["host", "zone", "any"] | None = None
+    """`host`, `zone`: rather one where an engine of the session is already, as far as slots are free
+    there, so that channels stay local; `any`: wherever it is."""
+
+
 class _Common(_In):
     webhooks: Annotated[list[Webhook], Field(max_length=20, default_factory=list)]
     rank: int = 0
@@ -76,6 +90,7 @@ class _Common(_In):
     timeout_second: Annotated[float, Field(gt=0, le=30 * _DAY, allow_inf_nan=False)] | None = None
     """The session fails when it has not ended after this time."""
     retry: Retry | None = None
+    placement: PlacementRule | None = None
     labels: Annotated[
         dict[
             Annotated[str, Field(min_length=1, max_length=64)],
@@ -383,11 +398,31 @@ class QuotaView(_Out):
     max_running: int
 
 
+class PickView(_Out):
+    """The instance that an engine's place in the graph would be given."""
+
+    name: str
+    engine: str
+    instance: str
+    host: str | None
+    zone: str | None
+
+
+class PlacementView(_Out):
+    """The rule by which instances are chosen."""
+
+    policy: Literal["spread", "pack"]
+    near: Literal["host", "zone", "any"]
+
+
 class DryRun(_Out):
     """What would become of a session that is valid. Nothing is stored."""
 
     valid: Literal[True]
     would_be_placed: bool
+    placement: PlacementView
+    picks: list[PickView]
+    """The instances it would get; empty when it would wait."""
     lacking: list[LackView]
     quota: QuotaView | None
     """What your tenant's sessions that run already stand in the way of; null: nothing."""
@@ -497,6 +532,7 @@ class SessionDetail(_Out):
     max_attempts: int
     refusals: int
     labels: dict[str, str]
+    placement: PlacementView
     created_at: str
     ended_at: str | None
     error: FaultView | None

@@ -12,7 +12,14 @@ from apps.restful.service.answer import Answer, Queue, look
 from apps.restful.service.errors import BusyError, ConflictError, InvalidError, TooManyError
 from apps.restful.service.parts import Parts
 from apps.restful.service.shapes import KnownShape
-from apps.sessions.store import Capacity, NewSession, Submitted, TenantState
+from apps.sessions.store import (
+    Capacity,
+    NewSession,
+    Pick,
+    PlacementRule,
+    Submitted,
+    TenantState,
+)
 from blueengine import ids
 from blueengine.graph.dag import Checked, Fault, check_single, check_workflow
 from blueengine.graph.request import SingleEngine, Workflow
@@ -44,6 +51,10 @@ class Order:
     body_hash: str = ""
     known: KnownShape | None = None
     """The shape of a workflow, which may have been checked before."""
+    policy: str = ""
+    """``spread`` | ``pack``; empty: as the settings say."""
+    near: str = ""
+    """``host`` | ``zone`` | ``any``; empty: as the settings say."""
     webhooks: Sequence[hooks.HookAsked] = ()
     refused: Sequence[Fault] = ()
     """Faults found before; they are reported with all others."""
@@ -54,6 +65,9 @@ class Placement:
     """Whether a session would get its slots now."""
 
     plan: Plan
+    rule: PlacementRule
+    picks: Sequence[Pick]
+    """The instances it would get; none when it would wait."""
     lacking: Sequence["Lack"]
     quota: TenantState | None
     """Why it would not run now, when that is its tenant's doing."""
@@ -102,6 +116,7 @@ async def submit(parts: Parts, order: Order, who: Who) -> Answer:
             idempotency_key=order.idempotency_key,
             body_hash=order.body_hash,
             tenant=who.tenant,
+            placement=_rule(parts, order),
             webhooks=hooks.made(order.webhooks, who),
         )
         with parts.pokes.listen(session) as bell:
@@ -139,7 +154,20 @@ async def try_out(parts: Parts, order: Order, who: Who) -> Placement:
     state = await parts.store.tenant(who.tenant) if who.tenant else None
     over = state is not None and 0 < state.max_running <= state.running
     lacking = await lacks(parts, plan, mine)
-    return Placement(plan=plan, lacking=lacking, quota=state if over else None)
+    rule = _rule(parts, order)
+    picks = await parts.store.foresee(
+        plan, rank=order.graph.rank, tenant=who.tenant, placement=rule
+    )
+    return Placement(
+        plan=plan, rule=rule, picks=picks, lacking=lacking, quota=state if over else None
+    )
+
+
+def _rule(parts: Parts, order: Order) -> PlacementRule:
+    near = order.near or parts.settings.placement_near
+    return PlacementRule(
+        order.policy or parts.settings.placement_policy, near if near != "any" else ""
+    )
 
 
 async def lacks(parts: Parts, plan: Plan, order: float) -> list[Lack]:

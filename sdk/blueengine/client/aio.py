@@ -46,6 +46,9 @@ class RunOptions(TypedDict, total=False):
     """How long it is kept once it has ended."""
     max_attempts: int
     """A session whose engine died is queued again until it was tried so often."""
+    placement: Mapping[str, str]
+    """Which instances to take when several are free: ``{"policy": "spread" | "pack", "near": "host" |
+    "zone" | "any"}``, each optional; what is left out is as the platform is set up."""
     webhooks: Sequence[Webhook]
     interactive: bool
     """More input may follow while it runs."""
@@ -419,6 +422,7 @@ def _options(options: RunOptions) -> dict[str, Any]:
         "timeoutSecond": options.get("time_limit"),
         "ttlSecond": options.get("ttl"),
         "retry": {"maxAttempts": options["max_attempts"]} if "max_attempts" in options else None,
+        "placement": dict(options["placement"]) if "placement" in options else None,
         "webhooks": [webhook.body() for webhook in options.get("webhooks", ())] or None,
         "interactive": options.get("interactive"),
         "waitTimeSecond": options.get("wait"),

@@ -97,10 +97,22 @@ class Lack(Answer, frozen=True, kw_only=True):
     """What would help, in words."""
 
 
+class Pick(Answer, frozen=True, kw_only=True):
+    """The instance that an engine's place in the graph would be given."""
+
+    name: str
+    engine: str
+    instance: str
+    host: str | None = None
+    zone: str | None = None
+
+
 class Placement(Answer, frozen=True, kw_only=True):
     """What would become of a session that is valid."""
 
     would_be_placed: bool
+    picks: list[Pick] = []
+    """The instances it would get; empty when it would wait."""
     lacking: list[Lack] = []
 
 

@@ -113,10 +113,12 @@ class Host:
         workers = [worker for pool in self._pools for worker in pool.fill()]
         await asyncio.gather(*(asyncio.shield(worker.inited) for worker in workers))
 
-    async def attend(self) -> None:
-        """Advertise this instance."""
+    async def attend(self, *, node_name: str = "", zone: str = "") -> None:
+        """Advertise this instance, and where it runs."""
         await self._instance.transport.open()
-        record = {"host": os.uname().nodename, "pid": str(os.getpid())}
+        record = {"host": node_name or os.uname().nodename, "pid": str(os.getpid())}
+        if zone:
+            record["zone"] = zone
         if not any(step.start_func for step in self._instance.steps):
             record["eager"] = "1"  # nothing to prepare: ready for any session by being here
         await self._instance.ledger.attend(self._instance.engine.settings.spec, record)

@@ -129,7 +129,7 @@ async def _live(
             reason, grace = "the engine failed to start", QUIT_SECONDS
             try:
                 if await _warm_up(host, stop):
-                    await host.attend()
+                    await host.attend(node_name=settings.node_name, zone=settings.zone)
                     log.info("engine %s attends as %s", engine.settings.id, name)
                     reason = "the engine process failed"
                     reason = await _serve(host, stop)

@@ -6,16 +6,20 @@ Each field is read from the YAML file that ``BLUEEDGE_COMM_CONFIG`` (engines) or
 
 import logging
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import yaml
 
 from blueengine.errors import SettingsError
 from blueengine.kit.redis_address import RedisAddress, sentinels_from_text
 from blueengine.settings.kafka import KafkaSettings
+
+_PLACE: Final = re.compile(r"[A-Za-z0-9_.-]{0,253}")
+"""Names of places are parts of Redis keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +54,10 @@ class SystemSettings:
     outside_allow: str = ""
     """Addresses of the own network that webhooks and start data by URL may lead to: networks, host
     names, ``loopback``, ``private``; with commas or spaces between."""
+    node_name: str = ""
+    """The machine an engine runs on, for sessions that are to stay on one; empty: its host name."""
+    zone: str = ""
+    """The zone that machine is in, for sessions that are to stay in one."""
     log_level: str = "INFO"
     metrics_port: int = 0
     """Where an engine answers /metrics, /healthz and /readyz; 0: nowhere."""
@@ -152,10 +160,18 @@ class SystemSettings:
         if self.heartbeat_timeout < 2 * self.heartbeat_seconds:
             raise SettingsError("HEARTBEAT_TIMEOUT must be at least twice HEARTBEAT_SECONDS")
         _ = self.redis, self.kafka  # a wrong address is found now
+        self._check_places()
         for name in ("redis_tls_ca", "redis_tls_cert", "redis_tls_key"):
             path = getattr(self, name)
             if path and not Path(path).is_file():
                 raise SettingsError(f"{name.upper()} is {path!r}, which is no file")
+
+    def _check_places(self) -> None:
+        for name in ("node_name", "zone"):
+            if not _PLACE.fullmatch(value := getattr(self, name)):
+                raise SettingsError(
+                    f"{name.upper()} is {value!r}; it must be letters, digits, '_', '.' and '-' only"
+                )
 
 
 def convert(raw: Any, kind: type, source: str) -> Any:

@@ -29,6 +29,7 @@ TEMPLATES: Final[dict[str, str]] = {
     "engine": "be:e:{}",  # hash    spec and concurrency; kept when scaled to zero
     "instances": "be:e:{}:instances",  # set     instances in attendance, draining ones included
     "free": "be:e:{}:free",  # zset    instance that may take work -> free slots (may be 0)
+    "free_at": "be:e:{}:free:{}",  # zset    the same, of those at "host/<name>" or "zone/<name>"
     "waiting": "be:e:{}:waiting",  # zset    sessions parked on this engine -> order
     "pending_list": "__engine_pending_list_{}__",  # zset pending sessions that need it -> order
     "demand": "__engine_demand_{}__",  # set     one member per slot wanted or held
@@ -83,6 +84,7 @@ idempotency: Final = TEMPLATES["idempotency"].format
 engine: Final = TEMPLATES["engine"].format
 instances: Final = TEMPLATES["instances"].format
 free: Final = TEMPLATES["free"].format
+free_at: Final = TEMPLATES["free_at"].format
 waiting: Final = TEMPLATES["waiting"].format
 pending_list: Final = TEMPLATES["pending_list"].format
 demand: Final = TEMPLATES["demand"].format

@@ -22,6 +22,8 @@ class ModelInstance:
     engine: str
     concurrency: int
     eager: bool
+    host: str = ""
+    zone: str = ""
     attending: bool = True
     held: set[SlotKey] = field(default_factory=set)
 
@@ -37,6 +39,8 @@ class ModelSession:
     nodes: dict[str, str]
     most: int
     """Attempts."""
+    pack: bool = False
+    near: str = ""
     status: str = "pending"
     attempt: int = 1
     refused: int = 0
@@ -98,12 +102,20 @@ class Model:
         """(engine that lacks a slot or "", it is only kept for the elder, picks) for a session."""
         taken: dict[str, int] = {}
         picks: dict[str, str] = {}
-        for node, engine in s.nodes.items():
-            pick = self._pick(s, engine, taken)
+        place = ""
+        turn = list(s.nodes)
+        if s.near:  # who has the fewest instances says where
+            turn.sort(key=lambda node: len(self.on_offer(s.nodes[node])))
+        for node in turn:
+            engine = s.nodes[node]
+            pick = self._pick_near(s, engine, taken, place) or self._pick(s, engine, taken)
             if pick is None:
                 return engine, False, {}
+            if s.near and len(picks) == 0:
+                place = self.place(self.instances[pick], s.near)
             picks[node] = pick
             taken[pick] = taken.get(pick, 0) + 1
+        picks = {node: picks[node] for node in s.nodes}
         elder = self.sessions.get(self.elder)
         if elder and elder is not s and elder.order < s.order:
             for engine in s.nodes.values():
@@ -115,14 +127,37 @@ class Model:
                     return engine, True, {}
         return "", False, picks
 
+    @staticmethod
+    def place(instance: ModelInstance, near: str) -> str:
+        return instance.host if near == "host" else instance.zone
+
+    def _pick_near(
+        self, s: ModelSession, engine: str, taken: dict[str, int], place: str
+    ) -> str | None:
+        """One that did not refuse, where the first engine of the session is."""
+        there = [
+            i
+            for i in self.on_offer(engine)
+            if place and self.place(i, s.near) == place and i.name not in s.refusers
+        ]
+        return self._by_policy(s, there, taken)
+
+    @staticmethod
+    def _by_policy(
+        s: ModelSession, among: list[ModelInstance], taken: dict[str, int]
+    ) -> str | None:
+        left = sorted((i.free - taken.get(i.name, 0), i.name) for i in among)
+        some = [name for free, name in left if free > 0]
+        return some[0 if s.pack else -1] if some else None
+
     def _pick(self, s: ModelSession, engine: str, taken: dict[str, int]) -> str | None:
         def left(i: ModelInstance) -> tuple[int, str]:
             return i.free - taken.get(i.name, 0), i.name
 
         offering = sorted(self.on_offer(engine), key=left, reverse=True)
         others = [i for i in offering if i.name not in s.refusers]
-        if others and left(others[0])[0] > 0:
-            return others[0].name
+        if pick := self._by_policy(s, others, taken):
+            return pick
         if offering and left(offering[0])[0] > 0 and (not others or s.missed >= PATIENCE):
             return offering[0].name
         return None
@@ -231,10 +266,18 @@ class Model:
     # -- clients ----------------------------------------------------------------------------------
 
     def submit(
-        self, sid: str, nodes: dict[str, str], *, rank: int, most: int, start_items: list[bytes]
+        self,
+        sid: str,
+        nodes: dict[str, str],
+        *,
+        rank: int,
+        most: int,
+        start_items: list[bytes],
+        pack: bool = False,
+        near: str = "",
     ) -> str:
         self.arrivals += 1
-        s = ModelSession(sid, self.arrivals - rank * RANK, nodes, most)
+        s = ModelSession(sid, self.arrivals - rank * RANK, nodes, most, pack, near)
         s.parts = dict.fromkeys(nodes, "pending")
         s.kept = len(start_items)
         s.results = list(start_items)
@@ -271,10 +314,19 @@ class Model:
 
     # -- instances --------------------------------------------------------------------------------
 
-    def attend(self, name: str, engine: str, concurrency: int, *, eager: bool) -> None:
+    def attend(
+        self,
+        name: str,
+        engine: str,
+        concurrency: int,
+        *,
+        eager: bool,
+        host: str = "",
+        zone: str = "",
+    ) -> None:
         self.concurrency[engine] = concurrency
         if name not in self.instances:
-            self.instances[name] = ModelInstance(name, engine, concurrency, eager)
+            self.instances[name] = ModelInstance(name, engine, concurrency, eager, host, zone)
 
     def drain(self, name: str, *, only_idle: bool) -> int:
         instance = self.instances.get(name)

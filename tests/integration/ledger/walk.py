@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
-from apps.sessions.store import SessionStore
+from apps.sessions.store import PlacementRule, SessionStore
 from blueengine.kit.redis_link import Link
 from blueengine.ledger.instance import InstanceLedger
 from blueengine.wire import codec, names
@@ -90,7 +90,8 @@ class Walk:
         nodes = {f"n{i}": ENGINES[(b // 4**i + c * i) % 4] for i in range(count)}
         rank, most = (0, 0, 0, 1, -1)[c % 5], 1 + d % 3
         items = [codec.encode(a_result(b"start %d" % i)) for i in range(d % 2)]
-        self.say(f"submit {sid} {nodes} rank {rank}, {most} attempts")
+        rule = PlacementRule(("spread", "pack")[b % 2], ("", "", "host", "zone")[d // 2 % 4])
+        self.say(f"submit {sid} {nodes} rank {rank}, {most} attempts, {rule}")
         new = a_session(
             nodes,
             session=sid,
@@ -100,9 +101,22 @@ class Walk:
             stored_start_data=[("Out", codec.decode(type(a_result()), raw)) for raw in items],
             start_timeout=LONG,
             stop_grace=LONG,
+            placement=rule,
         )
+        foreseen = await self.store.foresee(new.plan, rank=rank, tenant="", placement=rule)
+        await self.check()  # nothing was taken
         reply = await self.store.submit(new, specs_version=-1, gateway="")
-        expected = self.model.submit(sid, nodes, rank=rank, most=most, start_items=items)
+        expected = self.model.submit(
+            sid,
+            nodes,
+            rank=rank,
+            most=most,
+            start_items=items,
+            pack=rule.policy == "pack",
+            near=rule.near,
+        )
+        picks = self.model.sessions[sid].picks
+        self.same("foreseen", {pick.node: pick.instance for pick in foreseen}, picks)
         self.same("status after submit", reply.status, expected)
         again = await self.store.submit(new, specs_version=-1, gateway="")
         self.same("second submit", (again.word, again.status), ("exists", expected))
@@ -134,8 +148,11 @@ class Walk:
         concurrency = 1 + ENGINES.index(engine) % 3
         self.say(f"attend {name}, {concurrency} slots{', eager' if eager else ''}")
         spec = an_engine_spec(engine, concurrency=concurrency)
-        await self.instance(name).attend(spec, {"eager": "1"} if eager else {"host": "h"})
-        self.model.attend(name, engine, concurrency, eager=eager)
+        # where it is follows from its name; some say nothing, as older versions do
+        number = int(name[-1])
+        at = {"host": f"h{number % 3}", "zone": f"z{number % 2}"} if number else {}
+        await self.instance(name).attend(spec, at | ({"eager": "1"} if eager else {}))
+        self.model.attend(name, engine, concurrency, eager=eager, **at)
 
     async def drain(self, a: int, b: int, c: int, d: int) -> None:
         if name := self.choose(a, sorted(self.model.instances)):

@@ -250,6 +250,8 @@ async def test_a_dry_run_stores_nothing_and_says_what_is_missing(gateway: Gatewa
     assert answer.json()["data"] == {
         "valid": True,
         "wouldBePlaced": False,
+        "placement": {"policy": "spread", "near": "any"},
+        "picks": [],
         "lacking": [
             {
                 "engine": "echo",
@@ -271,6 +273,28 @@ async def test_a_dry_run_counts_free_slots(gateway: Gateway, engine: FakeEngine)
     answer = await gateway.post("/process-workflow?dryRun=true", {"engines": three})
     (lack,) = answer.json()["data"]["lacking"]
     assert (lack["wanted"], lack["free"]) == (3, 2)
+    assert answer.json()["data"]["wouldBePlaced"] is False
+
+
+async def test_a_dry_run_names_the_instances_a_session_would_get(
+    gateway: Gateway, engine: FakeEngine
+) -> None:
+    body = {**WORKFLOW, "placement": {"policy": "pack", "near": "host"}}
+    answer = (await gateway.post("/process-workflow?dryRun=true", body)).json()["data"]
+    assert answer["placement"] == {"policy": "pack", "near": "host"}
+    picks = [{k: pick[k] for k in ("engine", "instance", "host")} for pick in answer["picks"]]
+    assert picks == [{"engine": "echo", "instance": engine.instance, "host": "here"}]
+    session = (await gateway.post("/process-workflow", body)).json()["data"]["sessionId"]
+    shown = (await gateway.get(f"/sessions/{session}")).json()["data"]
+    assert shown["placement"] == answer["placement"]
+    assert [part["instance"] for part in shown["subSessions"]] == [engine.instance]
+
+
+@pytest.mark.parametrize("rule", [{"policy": "tight"}, {"near": "moon"}, {"policy": 1}, "pack"])
+async def test_an_unknown_placement_is_422(gateway: Gateway, rule: object) -> None:
+    answer = await gateway.post("/process-workflow", {**WORKFLOW, "placement": rule})
+    assert answer.status_code == 422
+    assert answer.json()["data"]["errors"][0]["loc"].startswith("/placement")
 
 
 async def test_a_dry_run_names_faults_as_a_submit_does(gateway: Gateway) -> None:

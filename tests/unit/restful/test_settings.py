@@ -91,3 +91,15 @@ def test_a_port_that_is_taken_is_one_line_and_exit_code_1(
     said = capsys.readouterr().err.splitlines()
     assert len([line for line in said if line.startswith("restful: ")]) == 1
     assert "RESTFUL_PORT" in said[-1]
+
+
+def test_the_placement_of_all_sessions_may_be_set() -> None:
+    environment = {"RESTFUL_PLACEMENT_POLICY": "pack", "RESTFUL_PLACEMENT_NEAR": "zone"}
+    settings = RestfulSettings.load(environment)
+    assert (settings.placement_policy, settings.placement_near) == ("pack", "zone")
+
+
+@pytest.mark.parametrize("name", ["POLICY", "NEAR"])
+def test_an_unknown_placement_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"RESTFUL_PLACEMENT_{name} is 'tight'"):
+        RestfulSettings.load({f"RESTFUL_PLACEMENT_{name}": "tight"})

@@ -117,3 +117,14 @@ def test_values_are_converted(raw: object, kind: type, value: object) -> None:
 def test_values_that_are_not_of_the_kind_are_refused(raw: object, kind: type) -> None:
     with pytest.raises(SettingsError, match=r"^here is "):
         convert(raw, kind, "here")
+
+
+def test_where_an_engine_runs_may_be_said() -> None:
+    settings = load({"NODE_NAME": "box-1.example", "ZONE": "eu-1a"})
+    assert (settings.node_name, settings.zone) == ("box-1.example", "eu-1a")
+
+
+@pytest.mark.parametrize("name", ["NODE_NAME", "ZONE"])
+def test_a_place_is_part_of_a_key_and_so_has_no_spaces_or_colons(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is 'a:b c'"):
+        load({name: "a:b c"})

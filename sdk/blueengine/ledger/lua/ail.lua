@@ -10,13 +10,13 @@ if not engine then return 'gone' end
 if reason ~= '' and record[3] == 'attending' then
   redis.call('HSET', K.instance(instance), 'state', 'ailing', 'reason', reason)
   redis.call('HSET', K.engine(engine), 'ailing', reason)
-  redis.call('ZREM', K.free(engine), instance)
+  offer(engine, instance)
   retire(engine)
 elseif reason == '' and record[3] == 'ailing' then
   redis.call('HSET', K.instance(instance), 'state', 'attending')
   redis.call('HDEL', K.instance(instance), 'reason')
   redis.call('HDEL', K.engine(engine), 'ailing')
-  redis.call('ZADD', K.free(engine), record[2] - redis.call('SCARD', K.held(instance)), instance)
+  offer(engine, instance, record[2] - redis.call('SCARD', K.held(instance)))
   wake(engine)
 end
 return 'ok'

@@ -1,5 +1,5 @@
 -- attend: an instance advertises itself; from now on it may be given sessions.
--- include: base session
+-- include: base session offer
 -- ARGV  1 instance  2 engine  3 concurrency  4 spec (JSON)  5 heartbeat timeout, microseconds
 --       6… more fields of the record: name, value, …
 -- answer: "ok"
@@ -13,7 +13,7 @@ if redis.call('EXISTS', K.instance(instance)) == 0 then
   redis.call('SADD', K.instances(engine), instance)
   redis.call('HSET', K.instance(instance), 'engine', engine, 'concurrency', ARGV[3], 'state', 'attending',
     'since', num(t), unpack(ARGV, 6))
-  redis.call('ZADD', K.free(engine), ARGV[3], instance)
+  offer(engine, instance, ARGV[3])
   -- an empty stream of commands: other instances write to it only while it is there
   redis.call('XADD', K.commands(instance), 'MAXLEN', '0', '*', 't', 'none')
 end

@@ -46,7 +46,14 @@ local wanted = record[3] == 'attending' and tonumber(record[2]) - redis.call('SC
 if not in_zset(K.free(engine), instance, wanted)
     and wrong('free-slots', instance, 'it offers ' .. tostring(redis.call('ZSCORE', K.free(engine), instance)) .. ' slots of '
       .. engine .. ', and has ' .. tostring(wanted)) then
-  mend_zset(K.free(engine), instance, wanted)
+  offer(engine, instance, wanted)
   wake(engine)
+end
+local at = redis.call('HMGET', K.instance(instance), 'host', 'zone')
+for i, kind in ipairs({'host', 'zone'}) do
+  if at[i] and not in_zset(K.free_at(engine, kind .. '/' .. at[i]), instance, redis.call('ZSCORE', K.free(engine), instance) or nil)
+      and wrong('place', instance, 'it offers other slots at its ' .. kind .. ' ' .. at[i] .. ' than it has') then
+    follow_places(engine, instance)
+  end
 end
 return findings

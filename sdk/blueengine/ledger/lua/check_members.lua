@@ -2,8 +2,8 @@
 -- include: base session release ending findings
 -- ARGV  1 "fix" to mend it, or ""
 --       2 "status" | "waiting" | "pending" | "demand" | "expiry" | "sessions" | "timers" | "elder"
---         | "free" | "instances" | "deadlines"
---       3 the status, the engine, or ""  4… members
+--         | "free" | "place" | "instances" | "deadlines"
+--       3 the status, the engine, "engine place", or ""  4… members
 -- answer: findings, see lib/findings.lua
 local kind, of = ARGV[2], ARGV[3]
 
@@ -48,6 +48,10 @@ local justified = {
     local v = redis.call('HMGET', K.instance(instance), 'engine', 'state')
     return v[1] == of and v[2] == 'attending'
   end,
+  place = function(instance)
+    local engine, kind, name = string.match(of, '^(%S+) (%l+)/(%S+)$')
+    return redis.call('ZSCORE', K.free(engine), instance) and redis.call('HGET', K.instance(instance), kind) == name
+  end,
   instances = function(instance) return redis.call('HGET', K.instance(instance), 'engine') == of end,
   deadlines = function(instance) return redis.call('EXISTS', K.instance(instance)) == 1 end,
 }
@@ -61,6 +65,10 @@ local keys = {
   timers = function() return K.timers(), 'ZREM' end,
   elder = function() return K.elder(), 'DEL' end,
   free = function() return K.free(of), 'ZREM' end,
+  place = function()
+    local engine, place = string.match(of, '^(%S+) (%S+)$')
+    return K.free_at(engine, place), 'ZREM'
+  end,
   instances = function() return K.instances(of), 'SREM' end,
   deadlines = function() return K.deadlines(), 'ZREM' end,
 }

@@ -7,7 +7,7 @@ local engine = redis.call('HGET', K.instance(instance), 'engine')
 if not engine then return -2 end
 local held = redis.call('SCARD', K.held(instance))
 if ARGV[2] == 'idle' and held > 0 then return -1 end
-redis.call('ZREM', K.free(engine), instance)
+offer(engine, instance)
 redis.call('HSET', K.instance(instance), 'state', 'draining')
 retire(engine)
 return held

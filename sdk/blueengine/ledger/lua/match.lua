@@ -7,7 +7,7 @@ while done < tonumber(ARGV[2]) and at < 1000 do
   local best = redis.call('ZREVRANGE', K.free(engine), 0, 0, 'WITHSCORES')
   local sid = redis.call('ZRANGE', K.waiting(engine), at, at)[1]
   if not sid or not best[2] or tonumber(best[2]) <= 0 then return placed end
-  local S = load(sid, 'refusers')
+  local S = load(sid, 'refusers', 'placement')
   if not S or S.st ~= 'pending' then
     redis.call('ZREM', K.waiting(engine), sid)
     done = done + 1

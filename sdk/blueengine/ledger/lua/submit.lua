@@ -6,6 +6,7 @@
 --       14 stop grace (all microseconds)  15 max attempts  16 labels (JSON)
 --       17 Idempotency-Key record or ""  18 hash of the body  19 its webhooks (lib/outbox.lua) or ""
 --       20 tenant or ""  21 pending sessions at most  22 of one engine at most (0: no limit)
+--       23 placement: "policy,near" or ""
 --       then the webhooks themselves, then stored start data: channel, item, …
 -- answer: {"created"|"exists", session, status, sessions before it or -1, pending, queuing}
 --         (the three numbers are counted only for a session that waits)
@@ -35,7 +36,7 @@ local tenant = ARGV[20] ~= '' and ARGV[20]
 local S = {id = sid, key = key, tenant = tenant, st = 'pending', at = 1, text = ARGV[5], slots = 0, dirty = {}, history = {'k', 'session', 'st', 'pending'},
   -- known here, so that the placement does not ask Redis for them
   fields = {plan = ARGV[4], fed = ARGV[6], input = ARGV[7], start = ARGV[11], order = order,
-    created = num(t), parked = false, refusers = false, missed = false}}
+    created = num(t), parked = false, refusers = false, missed = false, placement = ARGV[23]}}
 S.dirty = {'at', 1, 'kind', ARGV[2], 'rank', ARGV[3], 'plan', ARGV[4], 'nodes', ARGV[5],
   'fed', ARGV[6], 'input', ARGV[7], 'stored', ARGV[8], 'wait', ARGV[10], 'start', ARGV[11], 'limit', ARGV[12],
   'ttl', ARGV[13], 'grace', ARGV[14], 'max', ARGV[15], 'labels', ARGV[16], 'order', order, 'created', num(t)}
@@ -73,7 +74,8 @@ end
 for _, n in ipairs(nodes(S)) do
   redis.call('SADD', K.demand(n.engine), demand_member(S, n.name))
 end
-local kept_items, text, rest = {}, {}, 23
+if ARGV[23] ~= '' then put(S, 'placement', ARGV[23]) end
+local kept_items, text, rest = {}, {}, 24
 if ARGV[19] ~= '' then
   S.hooks = ARGV[19]
   put(S, 'hooks', S.hooks)

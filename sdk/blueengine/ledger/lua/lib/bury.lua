@@ -3,7 +3,7 @@ local function withdraw(instance)
   local engine = redis.call('HGET', K.instance(instance), 'engine')
   redis.call('ZREM', K.deadlines(), instance)
   if not engine then return end
-  redis.call('ZREM', K.free(engine), instance)
+  offer(engine, instance)
   redis.call('SREM', K.instances(engine), instance)
   redis.call('HDEL', K.engine(engine), 'ailing')
   return engine

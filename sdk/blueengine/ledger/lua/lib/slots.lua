@@ -7,20 +7,40 @@
 
 local PATIENCE = 8
 
--- pick(S, engine): the instance with the most free slots; one that refused this session only when
--- there is no other (a busy one is waited for, but not for ever)
+-- first_of(S, free, refused, count): the instance of an index of free slots that has the most, or (pack)
+-- the fewest that are any, without those that refused this session
+local function first_of(S, free, refused, count)
+  local best
+  if S.pack then best = redis.call('ZRANGEBYSCORE', free, 1, '+inf', 'LIMIT', 0, count + 1)
+  else best = redis.call('ZREVRANGEBYSCORE', free, '+inf', 1, 'LIMIT', 0, count + 1) end
+  for _, instance in ipairs(best) do
+    if not refused[instance] then return instance end
+  end
+end
+
+-- first_near(S, engine, refused, count): the same at the place where the session is to be
+local function first_near(S, engine, refused, count)
+  local free = K.free_at(engine, S.place)
+  while true do
+    local instance = first_of(S, free, refused, count)
+    if not instance then return end
+    local slots = redis.call('ZSCORE', K.free(engine), instance)
+    if slots and slots == redis.call('ZSCORE', free, instance) then return instance end
+    if slots then redis.call('ZADD', free, slots, instance) else redis.call('ZREM', free, instance) end
+  end
+end
+
+-- pick(S, engine): an instance with a free slot; one that refused this session only when there is no
+-- other (a busy one is waited for, but not for ever)
 local function pick(S, engine)
-  local refused, count, other = {}, 0, false
+  local refused, count = {}, 0
   if S.refusers then
     for _, i in ipairs(split(S.refusers)) do refused[i], count = true, count + 1 end
   end
-  local best = redis.call('ZREVRANGE', K.free(engine), 0, count, 'WITHSCORES')
-  for i = 1, #best, 2 do
-    if not refused[best[i]] then
-      if tonumber(best[i + 1]) > 0 then return best[i] end
-      other = true
-    end
-  end
+  local instance = S.place and first_near(S, engine, refused, count) or first_of(S, K.free(engine), refused, count)
+  if instance or count == 0 then return instance end
+  local best, other = redis.call('ZREVRANGE', K.free(engine), 0, count, 'WITHSCORES'), false
+  for i = 1, #best, 2 do other = other or not refused[best[i]] end
   if best[2] and tonumber(best[2]) > 0 and (not other or number(S, 'missed') >= PATIENCE) then return best[1] end
 end
 
@@ -108,36 +128,68 @@ local function park_apart(S, engine)
   park(S, engine)
 end
 
--- place(S, t): take a slot of every engine and send Start, or take none.
--- answer: nil when placed, else an engine that lacks a slot, and whether it is only kept for another
-local function place(S, t)
-  S.refusers = get(S, 'refusers')
+-- in_turn(S): places in the list of nodes, in the order in which they are given their slots. A session that
+-- is to be near begins with the engine that has the fewest instances: the others find more to choose from.
+local function in_turn(S)
+  local turn, offered = {}, {}
+  for i = 1, #nodes(S) do turn[i] = i end
+  if S.near then
+    for i, n in ipairs(S.nodes) do offered[i] = redis.call('ZCARD', K.free(n.engine)) end
+    table.sort(turn, function(a, b) return offered[a] < offered[b] or offered[a] == offered[b] and a < b end)
+  end
+  return turn
+end
+
+-- take(S): a free slot of every engine, or none.
+-- answer: the instances in the order of the nodes; or nil, an engine that lacks a slot, and whether it is
+-- only kept for another
+local function take(S)
+  local policy, near = string.match(get(S, 'placement') or '', '^(%l*),?(%l*)$')
+  S.refusers, S.pack, S.near, S.place = get(S, 'refusers'), policy == 'pack', near ~= '' and near, nil
   local picks, lacking, for_elder = {}, nil, false
-  for i, n in ipairs(nodes(S)) do
-    local instance = pick(S, n.engine)
+  for _, i in ipairs(in_turn(S)) do
+    local engine = S.nodes[i].engine
+    local instance = pick(S, engine)
     if not instance then
-      lacking = n.engine
+      lacking = engine
       break
     end
-    redis.call('ZINCRBY', K.free(n.engine), -1, instance)
+    redis.call('ZINCRBY', K.free(engine), -1, instance)
     picks[i] = instance
+    if S.near and not S.place then
+      local name = redis.call('HGET', K.instance(instance), S.near)
+      if name then S.place = S.near .. '/' .. name else S.near = false end
+    end
   end
   if not lacking then
     lacking = kept(S)
     for_elder = lacking ~= nil
   end
-  if lacking then
-    for i, instance in ipairs(picks) do redis.call('ZINCRBY', K.free(S.nodes[i].engine), 1, instance) end
-    return lacking, for_elder
+  if not lacking then return picks end
+  for i, n in ipairs(S.nodes) do
+    if picks[i] then
+      redis.call('ZINCRBY', K.free(n.engine), 1, picks[i])
+      if S.place then follow_places(n.engine, picks[i]) end
+    end
   end
+  return nil, lacking, for_elder
+end
+
+-- place(S, t): take a slot of every engine and send Start, or take none.
+-- answer: nil when placed, else an engine that lacks a slot, and whether it is only kept for another
+local function place(S, t)
+  local picks, lacking, for_elder = take(S)
+  if lacking then return lacking, for_elder end
   advance(S, 'placed')
   local text, eager, stamp = {}, {}, num(t)
   S.left, S.unready, S.slots = #S.nodes, 0, S.slots + #S.nodes
   for i, n in ipairs(S.nodes) do
     redis.call('SADD', K.held(picks[i]), slot(S, S.at, n.name))
     text[i] = n.name .. '=' .. picks[i]
+    local record = redis.call('HMGET', K.instance(picks[i]), 'eager', 'host', 'zone')
+    follow(n.engine, picks[i], record[2], record[3])
     -- an eager instance has nothing to prepare for a session: it is ready by being in attendance
-    eager[i] = redis.call('HGET', K.instance(picks[i]), 'eager') == '1'
+    eager[i] = record[1] == '1'
     if not eager[i] then S.unready = S.unready + 1 end
   end
   if S.unready == 0 then
