@@ -5,6 +5,7 @@ and its ``engine.start()`` ends up in ``work``.
 """
 
 import inspect
+import logging
 import os
 import runpy
 import signal
@@ -35,6 +36,8 @@ from blueengine.wire.spec import STATUS
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
+
+log = logging.getLogger(__name__)
 
 _LAST = {"finish", "error"}
 """Status messages that end the engine's part."""
@@ -94,7 +97,7 @@ class Worker:
                 self._values = Values(self._engine.settings)
                 context = Context(count=self._count, took=self._took)
                 self._init_data = self._call(self._step.init_func, context)
-            except Exception as exc:  # noqa: BLE001 - whatever the author's code raises is reported
+            except BaseException as exc:  # noqa: BLE001 - whatever the author's code raises is reported
                 self.line.send(frames.Inited(*explain(exc)))
                 self.line.flush()
                 return 1
@@ -111,7 +114,7 @@ class Worker:
                     case frames.Leave():
                         self._leave(frame.no)
                     case frames.Quit():
-                        self._call(self._step.terminate_func, Context(init_data=self._init_data))
+                        self._terminate()
                         self.line.flush()
                         return 0
                 if self._counts or self._times:
@@ -120,6 +123,13 @@ class Worker:
             return 0
         finally:
             self.line.end()
+
+    def _terminate(self) -> None:
+        try:
+            self._call(self._step.terminate_func, Context(init_data=self._init_data))
+        except BaseException as exc:  # noqa: BLE001 - whatever the author's code raises is reported
+            message, trace = explain(exc)
+            log.error("terminate_func of step %r failed:\n%s", self._step.name, trace or message)
 
     def _count(self, name: str, amount: float) -> None:
         self._counts[name] = self._counts.get(name, 0.0) + amount
@@ -193,7 +203,7 @@ class Worker:
             error = _exhausted(exc)
         except Refuse as exc:
             refused = str(exc) or "the engine refused the session"
-        except Exception as exc:  # noqa: BLE001 - whatever the author's code raises is reported
+        except BaseException as exc:  # noqa: BLE001 - whatever the author's code raises is reported
             error, trace = explain(exc)
         if refused or error:
             del self._sessions[no]  # what did not start is not stopped
@@ -209,8 +219,9 @@ class Worker:
             self._put_down(session)
             try:
                 self._call(self._step.stop_func, session.context)
-            except Exception as exc:  # noqa: BLE001 - whatever the author's code raises is reported
+            except BaseException as exc:  # noqa: BLE001 - whatever the author's code raises is reported
                 error, trace = explain(exc)
+                session.context.logger.error("stop_func failed:\n%s", trace or error)
         if self._step.stop_func is not None:
             self.line.send(frames.Left(no, error, trace))
 
@@ -265,7 +276,7 @@ class Worker:
                 self._rest(session, call, exc.after)
                 return
             error, code = _exhausted(exc), exc.code
-        except Exception as exc:  # noqa: BLE001 - whatever the author's code raises is reported
+        except BaseException as exc:  # noqa: BLE001 - whatever the author's code raises is reported
             error, trace = explain(exc)
             code = exc.code if isinstance(exc, BlueEngineError) else "engine-exception"
         session.call = None
@@ -294,7 +305,7 @@ class Worker:
             try:
                 inputs.append(self._inputs(session, work))
                 ready.append(session)
-            except Exception as exc:  # noqa: BLE001 - whatever a type raises is reported
+            except BaseException as exc:  # noqa: BLE001 - whatever a type raises is reported
                 self._answer(session, started, 0, exc)
         if not ready:
             return
@@ -306,7 +317,7 @@ class Worker:
                     f"process_func of step {self._step.name!r} must return a list of"
                     f" {len(ready)} results, one for each message"
                 )
-        except Exception as exc:  # noqa: BLE001 - whatever the author's code raises is reported
+        except BaseException as exc:  # noqa: BLE001 - whatever the author's code raises is reported
             results = [exc] * len(ready)
         busy = int((time.monotonic() - began) * 1e6 / len(ready))
         for session, result in zip(ready, results, strict=True):
@@ -320,16 +331,18 @@ class Worker:
 
     def _emit_result(self, session: _Session, result: Any, started: int, busy: int) -> None:
         """Write a result of a batch: a message, a list of them, or what was raised for it."""
-        problem = result if isinstance(result, Exception) else None
+        problem: BaseException | None = result if isinstance(result, Exception) else None
         if problem is None:
             try:
                 for message in result if isinstance(result, list) else [result]:
                     self._emit(session, message)
-            except Exception as exc:  # noqa: BLE001 - whatever a type raises is reported
+            except BaseException as exc:  # noqa: BLE001 - whatever a type raises is reported
                 problem = exc
         self._answer(session, started, busy, problem)
 
-    def _answer(self, session: _Session, started: int, busy: int, exc: Exception | None) -> None:
+    def _answer(
+        self, session: _Session, started: int, busy: int, exc: BaseException | None
+    ) -> None:
         error = code = trace = ""
         if exc is not None:
             error, trace = explain(exc)
@@ -358,7 +371,7 @@ class Worker:
             error = code = trace = ""
             try:
                 call.results.close()
-            except Exception as exc:  # noqa: BLE001 - whatever the author's code raises is reported
+            except BaseException as exc:  # noqa: BLE001 - whatever the author's code raises is reported
                 error, trace = explain(exc)
                 code = "engine-exception"
             self.line.send(frames.Done(no, call.started, int(call.busy * 1e6), error, code, trace))

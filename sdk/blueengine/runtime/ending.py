@@ -160,7 +160,7 @@ class Endings:
         if self._instance.by_node.get((part.start.session, part.start.node)) is part:
             del self._instance.by_node[part.start.session, part.start.node]
         for run in part.steps:
-            run.worker.sessions.discard(part.no)
+            run.worker.part_from(part.no)
         if os.path.exists(part.folder):  # noqa: PTH110 - a third of the cost, for every session
             shutil.rmtree(part.folder, ignore_errors=True)
         if self._instance.blobs is not None and part.files_came:

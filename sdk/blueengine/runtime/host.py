@@ -92,6 +92,7 @@ class Host:
         sender = Sender(instance)
         self._endings = Endings(instance, sender)
         self._flow = Flow(instance, sender, self._endings)
+        self._retiring: set[WorkerProcess] = set()
         self._pools = [self._make_pool(index) for index in range(len(instance.steps))]
         self._early: dict[tuple[str, str], list[Run]] = {}
         self._unheard: set[tuple[str, int, str]] = set()
@@ -162,6 +163,7 @@ class Host:
         for task in self._instance.tasks:
             task.cancel()
         workers = [worker for pool in self._pools for worker in pool.workers]
+        workers += self._retiring
         await asyncio.gather(*(worker.quit(grace) for worker in workers))
         self._instance.broken.cancel()
 
@@ -186,7 +188,22 @@ class Host:
             )
             return worker
 
-        return Pool(start, least=settings.default_worker_count, most=settings.max_worker)
+        return Pool(
+            start,
+            self._retire,
+            least=settings.default_worker_count,
+            most=settings.max_worker,
+            idle_seconds=settings.worker_idle_seconds,
+        )
+
+    def _retire(self, worker: WorkerProcess) -> None:
+        """Let a worker end that is not needed."""
+        self._retiring.add(worker)
+        self._instance.spawn(self._see_off(worker), f"retire-{worker.step}")
+
+    async def _see_off(self, worker: WorkerProcess) -> None:
+        await worker.quit(self._instance.engine.settings.stop_grace_seconds)
+        self._retiring.discard(worker)
 
     def _make_worker(self, index: int) -> WorkerProcess:
         instance, step = self._instance, self._instance.steps[index]
@@ -471,8 +488,6 @@ class Host:
                 self._flow.on_done(worker, part, frame)
             elif isinstance(frame, frames.Began):
                 self._on_began(part, frame)
-            elif frame.error:
-                log.error("stop_func failed in %s:\n%s", part.start.session, frame.traceback)
             if part.state is _ENDING:
                 self._endings.leave_when_idle(part)
         self._flow.feed_next(worker)

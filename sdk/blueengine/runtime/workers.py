@@ -49,6 +49,10 @@ class WorkerProcess(asyncio.Protocol):
         self.step = step
         self.index = index
         self.sessions: set[int] = set()
+        self.idle_since = 0.0
+        """By the loop's clock: when its last session left."""
+        self.on_idle: Callable[[], None] = _nothing
+        """Called when its last session leaves."""
         self.hungry: deque[tuple[Part, StepRun]] = deque()
         """Those who have calls for it but found no room, longest first."""
         self._owed: deque[tuple[int, int]] = deque()
@@ -112,6 +116,18 @@ class WorkerProcess(asyncio.Protocol):
     def at_work_on(self) -> int | None:
         """The session whose code it runs, as far as one can tell from here; None when idle."""
         return next((no for no, _ in self._owed if no not in self._held), None)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has no session and owes no answer."""
+        return not self.sessions and not self._owed
+
+    def part_from(self, no: int) -> None:
+        """Note that it has nothing to do with a session any more."""
+        self.sessions.discard(no)
+        if not self.sessions:
+            self.idle_since = self._loop.time()
+            self.on_idle()
 
     def owes(self, no: int) -> bool:
         """Whether something sent for this session is not answered."""
@@ -258,30 +274,80 @@ def _how(code: int) -> str:
     return f"was killed by {name}{hint}"
 
 
-class Pool:
-    """The worker processes of one step."""
+def _nothing() -> None:
+    pass
 
-    def __init__(self, start: Callable[[], WorkerProcess], *, least: int, most: int) -> None:
-        """Keep ``least`` to ``most`` workers; ``start`` makes one and begins to start it."""
+
+class Pool:
+    """The worker processes of one step: more of them with sessions, fewer when they idle."""
+
+    def __init__(
+        self,
+        start: Callable[[], WorkerProcess],
+        retire: Callable[[WorkerProcess], None],
+        *,
+        least: int,
+        most: int,
+        idle_seconds: float,
+    ) -> None:
+        """Keep ``least`` to ``most`` workers.
+
+        ``start`` makes one and begins to start it; ``retire`` is given one that had no session for
+        ``idle_seconds`` and is not in the pool any more.
+        """
         self._start = start
+        self._retire = retire
         self._least = least
         self._most = most
+        self._idle_seconds = idle_seconds
+        self._will_look = False
         self.workers: list[WorkerProcess] = []
 
     def fill(self) -> Sequence[WorkerProcess]:
         """Start what is missing to the least number; return the workers."""
         while len(self.workers) < self._least:
-            self.workers.append(self._start())
+            self._add()
         return self.workers
 
     def assign(self, no: int) -> WorkerProcess:
         """Return the worker for a session: an idle one, a new one, or the least busy one."""
         worker = min(self.workers, key=lambda w: len(w.sessions), default=None)
         if worker is None or (worker.sessions and len(self.workers) < self._most):
-            worker = self._start()
-            self.workers.append(worker)
+            worker = self._add()
         worker.sessions.add(no)
         return worker
+
+    def _add(self) -> WorkerProcess:
+        worker = self._start()
+        worker.on_idle = self._on_idle
+        self.workers.append(worker)
+        return worker
+
+    def _on_idle(self) -> None:
+        if len(self.workers) > self._least and not self._will_look:
+            self._look_in(self._idle_seconds)
+
+    def _look_in(self, seconds: float) -> None:
+        self._will_look = True
+        asyncio.get_running_loop().call_later(seconds, self._shrink)
+
+    def _shrink(self) -> None:
+        """Let go of workers that idle for long; the last made first, for the first are asked first."""
+        self._will_look = False
+        now, soonest = asyncio.get_running_loop().time(), self._idle_seconds
+        for worker in reversed(self.workers[:]):
+            if len(self.workers) <= self._least:
+                return
+            if not worker.is_idle:
+                continue
+            left = worker.idle_since + self._idle_seconds - now
+            if left > 0:
+                soonest = min(soonest, left)
+                continue
+            self.workers.remove(worker)
+            self._retire(worker)
+        if len(self.workers) > self._least and any(not w.sessions for w in self.workers):
+            self._look_in(soonest)
 
     def drop(self, worker: WorkerProcess) -> None:
         """Forget a worker that ended."""

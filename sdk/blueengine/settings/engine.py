@@ -16,6 +16,7 @@ from blueengine.wire.spec import CONTROL, STATUS, EngineSpec
 _KNOWN: Final = {
     "ENGINE": {
         "ID", "NAME", "CONCURRENCY", "DEFAULT_WORKER_COUNT", "MAX_WORKER", "STOP_GRACE_SECONDS",
+        "WORKER_IDLE_SECONDS",
     },
     "INPUTS": {"NAMES", "TYPES"},
     "OUTPUTS": {"NAMES", "TYPES", "OPTIONS"},
@@ -38,6 +39,8 @@ class EngineSettings:
     """Worker processes of a step at most."""
     stop_grace_seconds: float = 5.0
     """How long code that ignores a stop may go on before its worker process is killed."""
+    worker_idle_seconds: float = 60.0
+    """How long a worker beyond the default count may be without a session before it is ended."""
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
     output_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -60,8 +63,8 @@ class EngineSettings:
 
         Args:
             path: The engine.yml.
-            environment: ``CONCURRENCY``, ``DEFAULT_WORKER_COUNT``, ``MAX_WORKER`` and
-                ``STOP_GRACE_SECONDS`` in it win over the file.
+            environment: ``CONCURRENCY``, ``DEFAULT_WORKER_COUNT``, ``MAX_WORKER``,
+                ``STOP_GRACE_SECONDS`` and ``WORKER_IDLE_SECONDS`` in it win over the file.
             cpus: The default of MAX_WORKER is this or the concurrency, whichever is less.
 
         Raises:
@@ -107,6 +110,7 @@ class EngineSettings:
             default_worker_count=workers,
             max_worker=most,
             stop_grace_seconds=number("STOP_GRACE_SECONDS", 5.0, float),
+            worker_idle_seconds=number("WORKER_IDLE_SECONDS", 60.0, float),
             inputs=_ports(raw, "INPUTS", CONTROL, source),
             outputs=outputs,
             output_options=_options(raw, outputs, source),

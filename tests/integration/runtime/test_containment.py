@@ -8,7 +8,7 @@ import pytest
 from blueengine.testing import EngineRun, running
 
 ENGINE = """
-import ctypes, os, sys, threading
+import ctypes, os, resource, sys, threading
 from blueengine import BlueEngine
 
 def work(context, inputs):
@@ -32,6 +32,21 @@ def work(context, inputs):
             yield {"Result": "parent" if pid else "child"}
         case "memory":
             context.start_data = bytearray(1 << 62)
+        case "limit":
+            resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+            hoard = []
+            while True:
+                hoard.append(bytearray(1 << 24))
+        case "sys.exit":
+            sys.exit("good bye")
+        case "interrupt":
+            raise KeyboardInterrupt
+        case "list":
+            yield ["Result", 1]
+        case "unknown":
+            yield {"Rseult": 1}
+        case "type":
+            yield {"Picture": "no picture"}
         case "recursion":
             def deeper():
                 deeper()
@@ -49,9 +64,26 @@ def behind(context, inputs):
 
 engine = BlueEngine({
     "ENGINE": {"ID": "trouble", "CONCURRENCY": 2, "MAX_WORKER": 1, "STOP_GRACE_SECONDS": 1},
-    "OUTPUTS": {"NAMES": ["Result"], "TYPES": ["JSON"]},
+    "OUTPUTS": {"NAMES": ["Result", "Picture"], "TYPES": ["JSON", "Image"]},
 })
-engine.add_step("work", process_func=work, input_channels=["Control"], output_channels=["Result", "forward"])
+
+def start(context):
+    if context.labels.get("start") == "raise":
+        raise OSError("no start")
+    if context.labels.get("start") == "exit":
+        sys.exit(4)
+
+def stop(context):
+    if context.labels.get("stop") == "raise":
+        raise OSError("no stop")
+
+def terminate(context):
+    raise OSError("no farewell")
+
+engine.add_step(
+    "work", start_func=start, process_func=work, stop_func=stop, terminate_func=terminate,
+    input_channels=["Control"], output_channels=["Result", "Picture", "forward"],
+)
 engine.add_step("behind", process_func=behind, input_channels=["forward"], output_channels=["Result"])
 engine.start()
 """
@@ -75,7 +107,13 @@ def still_works(engine: EngineRun) -> bool:
         ("segfault", "worker-crashed", "was killed by SIGSEGV"),
         ("exit", "worker-crashed", "exited with code 3"),
         ("memory", "engine-exception", "MemoryError"),
+        ("limit", "engine-exception", "MemoryError"),
         ("recursion", "engine-exception", "RecursionError"),
+        ("sys.exit", "engine-exception", "SystemExit: good bye (an engine's code must not end"),
+        ("interrupt", "engine-exception", "KeyboardInterrupt"),
+        ("list", "wrong-type", "step 'work' must give {channel: value}, not list"),
+        ("unknown", "wrong-type", "wrote to 'Rseult', which is not among its output_channels ("),
+        ("type", "wrong-type", "channel 'Picture': an image is an array, a PIL image or"),
         ("unpicklable", "wrong-type", "cannot carry this lock"),
         ("close", "worker-crashed", "a worker of step 'work'"),
     ],
@@ -86,6 +124,24 @@ def test_a_session_that_harms_its_worker_fails_with_the_reason(
     outcome = engine.begin().send("Control", deed).ended()
     assert (outcome.status, outcome.code) == ("failed", code)
     assert words in outcome.error
+    assert still_works(engine)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"), [("raise", "OSError: no start"), ("exit", "SystemExit: 4")]
+)
+def test_a_start_func_that_breaks_fails_its_session(
+    engine: EngineRun, how: str, words: str
+) -> None:
+    outcome = engine.begin(labels={"start": how}).ended()
+    assert (outcome.status, outcome.code) == ("failed", "start-failed")
+    assert words in outcome.error
+    assert still_works(engine)
+
+
+def test_a_stop_func_that_breaks_changes_nothing_of_the_outcome(engine: EngineRun) -> None:
+    session = engine.begin(labels={"stop": "raise"}).send("Control", "well")
+    assert session.wait().outputs["Result"] == ["well"]
     assert still_works(engine)
 
 

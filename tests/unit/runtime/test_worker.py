@@ -184,6 +184,25 @@ def test_the_cause_of_an_exception_is_told_too(tmp_path: Path) -> None:
         assert "direct cause" in done.traceback
 
 
+def test_an_exception_that_cannot_be_shown_or_is_very_long_is_told_all_the_same(
+    tmp_path: Path,
+) -> None:
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("mute")
+
+    def process(_: Context, inputs: dict[str, Any]) -> Any:
+        raise MuteError if inputs["Control"] == "mute" else ValueError("x" * 1_000_000)
+
+    with driven(process, tmp_path) as worker:
+        _, done = worker.call("mute")
+        assert done.error == "MuteError: <its message cannot be shown>"
+        _, done = worker.call("long")
+        assert done.error.startswith("ValueError: xxx")
+        assert len(done.error) < 5_000
+        assert len(done.traceback) < 50_000
+
+
 def test_fail_is_told_without_a_traceback(tmp_path: Path) -> None:
     def process(_: Context, __: Inputs) -> Any:
         raise Fail("blank page")
@@ -350,7 +369,9 @@ def test_a_stop_func_that_raises_is_told(tmp_path: Path) -> None:
 
     with driven(plain, tmp_path, stop_func=stop) as worker:
         worker.send(frames.Leave(1))
-        left = worker.receive()
+        logged, left = worker.receive(), worker.receive()
+        assert isinstance(logged, frames.Logged)
+        assert "in stop" in logged.text
         assert isinstance(left, frames.Left)
         assert left.error == "OSError: stuck"
         assert "in stop" in left.traceback
@@ -361,6 +382,19 @@ def test_terminate_func_runs_at_the_end(tmp_path: Path) -> None:
     with driven(plain, tmp_path, terminate_func=lambda c: ended.append(c.init_data)) as worker:
         worker.send(frames.Quit())
     assert ended == [None]
+
+
+def test_a_terminate_func_that_raises_is_logged_and_the_worker_ends_in_order(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def terminate(_: Context) -> None:
+        raise OSError("no way out")
+
+    with driven(plain, tmp_path, terminate_func=terminate) as worker:
+        worker.send(frames.Quit())
+    assert "terminate_func of step 'step' failed" in caplog.text
+    assert "no way out" in caplog.text
+    assert "child.py" not in caplog.messages[0]
 
 
 def test_large_values_go_by_a_file_and_small_ones_inline(tmp_path: Path) -> None:

@@ -162,11 +162,16 @@ def stop(context: Context) -> None:
         note(f"stopped {context.session_id}")
 
 
+def terminate(_: Context) -> None:
+    note(f"terminated {os.getpid()}")
+
+
 engine.add_step(
     "deed",
     init_func=init,
     process_func=process,
     stop_func=stop,
+    terminate_func=terminate,
     input_channels=["Control"],
     output_channels=["Results", "Status"],
 )
