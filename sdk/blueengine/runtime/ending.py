@@ -83,8 +83,10 @@ class Endings:
 
         def close() -> None:
             logs.write(self._instance.ledger, part)
-            results, tally = part.take_unsaved(), part.tally()
-            self._instance.numbers.ended(outcome, tally)
+            results = part.take_unsaved()
+            since = part.counts.released
+            ran = None if since is None else asyncio.get_running_loop().time() - since
+            self._instance.numbers.ended(outcome, ran)
             how, why, retry = outcome, fault, again
             if part.sent.lost and outcome is Outcome.FINISHED:  # its readers wait for what was lost
                 how, retry = Outcome.FAILED, part.sent.lost.retriable

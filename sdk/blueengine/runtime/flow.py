@@ -57,6 +57,7 @@ class Flow:
         self._endings = endings
         endings.on_call = self.feed
         self.taps = Taps(instance)
+        self._came, self._went = instance.numbers.came, instance.numbers.went
         self._takers: dict[str, list[int]] = {}
         """Input port -> places of the steps that read it."""
         for index, step in enumerate(instance.steps):
@@ -100,6 +101,9 @@ class Flow:
         part.counts.bytes_in += whole
         first: Message | None = None
         for port in part.ports[channel]:
+            traffic = self._came[port]
+            traffic.messages += 1
+            traffic.bytes += whole
             item = frames.Item(port, payload, meta, file)
             message = Message(item, source, channel, sender, size, own_file, 1, first)
             first = first or message
@@ -256,6 +260,9 @@ class Flow:
     def _send(self, part: Part, output: Output, frame: frames.Out) -> None:
         part.counts.messages_out += 1
         part.counts.bytes_out += frame.size
+        traffic = self._went[frame.port]
+        traffic.messages += 1
+        traffic.bytes += frame.size
         if part.taps:
             number = part.counts.messages_out
             self.taps.show(
@@ -369,6 +376,8 @@ class Flow:
         counts = part.counts
         counts.calls += 1
         counts.busy += frame.busy
+        self._instance.numbers.calls += 1
+        self._instance.numbers.busy += frame.busy
         if len(counts.spans) < SPANS:
             counts.spans.append((frame.started, frame.busy))
         if part.live:

@@ -94,6 +94,7 @@ class Host:
         self._flow = Flow(instance, sender, self._endings)
         self._retiring: set[WorkerProcess] = set()
         self._pools = [self._make_pool(index) for index in range(len(instance.steps))]
+        instance.numbers.workers = self._count_workers
         self._early: dict[tuple[str, str], list[Run]] = {}
         self._unheard: set[tuple[str, int, str]] = set()
         """Parts that have a slot here and were not begun when Kafka was last found away."""
@@ -204,6 +205,10 @@ class Host:
     async def _see_off(self, worker: WorkerProcess) -> None:
         await worker.quit(self._instance.engine.settings.stop_grace_seconds)
         self._retiring.discard(worker)
+
+    def _count_workers(self) -> dict[str, int]:
+        steps = self._instance.steps
+        return {s.name: len(pool.workers) for s, pool in zip(steps, self._pools, strict=True)}
 
     def _make_worker(self, index: int) -> WorkerProcess:
         instance, step = self._instance, self._instance.steps[index]
@@ -323,6 +328,7 @@ class Host:
         if part.state is not State.READY:
             return
         part.state = State.RUNNING
+        part.counts.released = asyncio.get_running_loop().time()
         seqs: dict[str, int] = {}
         if part.start.start_data:
             for feed in codec.decode(StartData, part.start.start_data).feeds:

@@ -1,14 +1,16 @@
 """The port where Prometheus scrapes an engine instance, and where its readiness is asked."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
+import itertools
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
+    HistogramMetricFamily,
     SummaryMetricFamily,
 )
 from prometheus_client.metrics_core import Metric
@@ -16,9 +18,10 @@ from prometheus_client.registry import Collector
 
 from blueengine.errors import SettingsError
 from blueengine.runtime.instance import Instance
-from blueengine.runtime.numbers import Numbers
+from blueengine.runtime.numbers import RUN_SECONDS, Numbers, Spread
 
 REQUEST_SECONDS: Final = 5.0
+_PREFIX: Final = "blueengine_engine_"
 _TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 IsReady = Callable[[], bool]
@@ -30,57 +33,82 @@ class _Engine(Collector):
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
 
+    @property
+    def _id(self) -> str:
+        return self._instance.engine.settings.id
+
     def collect(self) -> Iterator[Metric]:
-        numbers, engine = self._instance.numbers, self._instance.engine.settings
-        sessions = CounterMetricFamily(
-            "blueengine_engine_sessions", "Parts of sessions that have ended.", labels=["outcome"]
+        numbers = self._instance.numbers
+        yield self._counter(
+            "sessions",
+            "Parts of sessions that have ended.",
+            {(how,): n for how, n in {**numbers.sessions, "refused": numbers.refused}.items()},
+            "outcome",
         )
-        for outcome, count in {**numbers.sessions, "refused": numbers.refused}.items():
-            sessions.add_metric([outcome], count)
-        yield sessions
-        slots = GaugeMetricFamily("blueengine_engine_slots", "Sessions at once.", labels=["state"])
-        slots.add_metric(["used"], len(self._instance.parts))
-        slots.add_metric(["all"], engine.concurrency)
-        yield slots
-        yield from _totals(numbers)
-        yield from _of_the_author(numbers)
+        yield self._run_time(numbers.run_time)
+        slots = {("used",): len(self._instance.parts)}
+        slots["all",] = self._instance.engine.settings.concurrency
+        yield self._gauge("slots", "Sessions at once.", slots, "state")
+        workers = {(step,): count for step, count in numbers.workers().items()}
+        yield self._gauge("workers", "Worker processes.", workers, "step")
+        for name, value, told in (
+            ("calls", numbers.calls, "Calls of process functions."),
+            ("busy_seconds", numbers.busy / 1e6, "Seconds inside process functions."),
+            ("missed_heartbeats", numbers.missed_heartbeats, "Heartbeats that Redis did not take."),
+            ("lost_workers", numbers.lost_workers, "Workers that crashed or were killed."),
+        ):
+            yield self._counter(name, told, {(): value})
+        yield from self._traffic(numbers)
+        counters = numbers.counters
+        yield self._counter("counter", "What context.counter counts.", counters, "step", "name")
+        yield self._timers(numbers)
 
+    def _traffic(self, numbers: Numbers) -> Iterator[Metric]:
+        messages, size = {}, {}
+        for direction, traffics in (("in", numbers.came), ("out", numbers.went)):
+            for channel, traffic in traffics.items():
+                messages[direction, channel] = traffic.messages
+                size[direction, channel] = traffic.bytes
+        labels = ("direction", "channel")
+        yield self._counter("messages", "Messages through inputs and outputs.", messages, *labels)
+        yield self._counter("bytes", "Bytes through inputs and outputs.", size, *labels)
 
-def _totals(numbers: Numbers) -> Iterator[Metric]:
-    for name, value, told in (
-        ("calls", numbers.calls, "Calls of process functions in ended sessions."),
-        ("busy_seconds", numbers.busy_seconds, "Seconds inside process functions."),
-        ("missed_heartbeats", numbers.missed_heartbeats, "Heartbeats that Redis did not take."),
-        ("lost_workers", numbers.lost_workers, "Worker processes that crashed or were killed."),
-    ):
-        yield CounterMetricFamily(f"blueengine_engine_{name}", told, value=value)
-    for name, came, went in (
-        ("messages", numbers.messages_in, numbers.messages_out),
-        ("bytes", numbers.bytes_in, numbers.bytes_out),
-    ):
-        family = CounterMetricFamily(
-            f"blueengine_engine_{name}",
-            f"{name.capitalize()} of ended sessions.",
-            labels=["direction"],
+    def _counter(
+        self, name: str, told: str, values: Mapping[Any, float], *labels: str
+    ) -> Metric:
+        family = CounterMetricFamily(f"{_PREFIX}{name}", told, labels=("engine", *labels))
+        for key, value in sorted(values.items()):
+            family.add_metric([self._id, *key], value)
+        return family
+
+    def _gauge(
+        self, name: str, told: str, values: Mapping[Any, float], *labels: str
+    ) -> Metric:
+        family = GaugeMetricFamily(f"{_PREFIX}{name}", told, labels=("engine", *labels))
+        for key, value in values.items():
+            family.add_metric([self._id, *key], value)
+        return family
+
+    def _run_time(self, spread: Spread) -> Metric:
+        family = HistogramMetricFamily(
+            f"{_PREFIX}run_seconds",
+            "From the release of a session's input to its end here.",
+            labels=("engine",),
         )
-        family.add_metric(["in"], came)
-        family.add_metric(["out"], went)
-        yield family
+        bounds = [*map(str, RUN_SECONDS), "+Inf"]
+        up_to = [*itertools.accumulate(spread.buckets), spread.count]
+        family.add_metric([self._id], list(zip(bounds, up_to, strict=True)), spread.seconds)
+        return family
 
-
-def _of_the_author(numbers: Numbers) -> Iterator[Metric]:
-    counters = CounterMetricFamily(
-        "blueengine_engine_counter", "What context.counter counts.", labels=["step", "name"]
-    )
-    for key, value in sorted(numbers.counters.items()):
-        counters.add_metric(key, value)
-    yield counters
-    timers = SummaryMetricFamily(
-        "blueengine_engine_timer_seconds", "What context.timer times.", labels=["step", "name"]
-    )
-    for key, timed in sorted(numbers.timers.items()):
-        timers.add_metric(key, count_value=timed.count, sum_value=timed.seconds)
-    yield timers
+    def _timers(self, numbers: Numbers) -> Metric:
+        family = SummaryMetricFamily(
+            f"{_PREFIX}timer_seconds",
+            "What context.timer times.",
+            labels=("engine", "step", "name"),
+        )
+        for key, timed in sorted(numbers.timers.items()):
+            family.add_metric([self._id, *key], timed.count, timed.seconds)
+        return family
 
 
 @asynccontextmanager

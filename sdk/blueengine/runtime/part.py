@@ -202,6 +202,8 @@ class Counts:
     calls: int = 0
     busy: int = 0
     spans: list[tuple[int, int]] = field(default_factory=list)
+    released: float | None = None
+    """When the input was released, by the loop's clock."""
 
 
 @dataclass(frozen=True)

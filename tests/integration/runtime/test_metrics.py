@@ -13,5 +13,11 @@ async def test_an_engine_tells_prometheus_what_it_did(platform: Platform) -> Non
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         assert (await client.get("/readyz")).status_code == 200
         text = (await client.get("/metrics")).text
-    assert 'blueengine_engine_sessions_total{outcome="finished"} 1.0' in text
-    assert 'blueengine_engine_messages_total{direction="in"} 2.0' in text
+    for line in (
+        'blueengine_engine_sessions_total{engine="echo",outcome="finished"} 1.0',
+        'blueengine_engine_messages_total{channel="Control",direction="in",engine="echo"} 2.0',
+        'blueengine_engine_messages_total{channel="Results",direction="out",engine="echo"} 2.0',
+        'blueengine_engine_bytes_total{channel="Control",direction="in",engine="echo"} 14.0',
+        'blueengine_engine_run_seconds_count{engine="echo"} 1.0',
+    ):
+        assert line in text.splitlines()

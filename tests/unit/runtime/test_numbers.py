@@ -10,7 +10,7 @@ import pytest
 from blueengine import BlueEngine, Context
 from blueengine.errors import SettingsError
 from blueengine.runtime.metrics_port import metrics_port
-from blueengine.runtime.numbers import MOST_NAMES, Numbers
+from blueengine.runtime.numbers import MOST_NAMES, RUN_SECONDS, Numbers, Spread
 from blueengine.testing import running
 
 CONFIG = {"ENGINE": {"ID": "e"}, "OUTPUTS": {"NAMES": ["Out"], "TYPES": ["JSON"]}}
@@ -59,6 +59,25 @@ def test_names_are_bounded() -> None:
     assert numbers.counters["step", "customer-0"] == 2
 
 
+def test_run_times_are_sorted_into_buckets() -> None:
+    spread = Spread()
+    for seconds in (0.01, 0.02, 7, 1e6):
+        spread.add(seconds)
+    assert spread.count == 4
+    assert dict(zip(RUN_SECONDS, spread.buckets, strict=True)) == {
+        **dict.fromkeys(RUN_SECONDS, 0), 0.01: 1, 0.05: 1, 10.0: 1,
+    }  # fmt: skip
+
+
+def test_messages_are_counted_while_the_session_runs() -> None:
+    with running(an_engine()) as engine:
+        session = engine.begin().send("Control", 5, 6)
+        assert session.outputs("Out") == [7, 7]
+        assert engine.up.numbers.came["Control"].messages == 2
+        assert engine.up.numbers.went["Out"].messages == 2
+        session.wait()
+
+
 def test_prometheus_is_told_of_sessions_calls_and_the_authors_numbers() -> None:
     with running(an_engine()) as engine:
         engine.run(Control=[2, 3])
@@ -85,12 +104,17 @@ def test_prometheus_is_told_of_sessions_calls_and_the_authors_numbers() -> None:
         serving.result(20)
     lines = text.splitlines()
     for line in (
-        'blueengine_engine_sessions_total{outcome="finished"} 2.0',
-        'blueengine_engine_slots{state="all"} 1.0',
-        "blueengine_engine_calls_total 2.0",
-        'blueengine_engine_messages_total{direction="in"} 2.0',
-        'blueengine_engine_counter_total{name="pages",step="work"} 5.0',
-        'blueengine_engine_timer_seconds_count{name="model",step="work"} 2.0',
+        'blueengine_engine_sessions_total{engine="e",outcome="finished"} 2.0',
+        'blueengine_engine_slots{engine="e",state="all"} 1.0',
+        'blueengine_engine_workers{engine="e",step="work"} 1.0',
+        'blueengine_engine_calls_total{engine="e"} 2.0',
+        'blueengine_engine_messages_total{channel="Control",direction="in",engine="e"} 2.0',
+        'blueengine_engine_messages_total{channel="Out",direction="out",engine="e"} 2.0',
+        'blueengine_engine_bytes_total{channel="Control",direction="in",engine="e"} 2.0',
+        'blueengine_engine_run_seconds_bucket{engine="e",le="+Inf"} 2.0',
+        'blueengine_engine_run_seconds_count{engine="e"} 2.0',
+        'blueengine_engine_counter_total{engine="e",name="pages",step="work"} 5.0',
+        'blueengine_engine_timer_seconds_count{engine="e",name="model",step="work"} 2.0',
     ):
         assert line in lines, text
 
