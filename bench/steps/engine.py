@@ -22,7 +22,7 @@ def make(_context: Context, inputs: Mapping[str, Any]) -> Iterator[dict[str, Any
         from blueengine import Video
 
         for frame in Video(order["video"]).frames():
-            yield {"forward": (frame.time, frame.array)}
+            yield {"forward": frame}
         return
     import numpy as np
 
@@ -42,13 +42,12 @@ def take(context: Context, inputs: Mapping[str, Any]) -> None:
     value, seen = inputs["forward"], context.start_data
     seen["began"] = seen["began"] or time.perf_counter()
     seen["count"] += 1
-    if isinstance(value, tuple):
+    if not isinstance(value, bytes) and hasattr(value, "time"):
         from blueengine import Frame, VideoWriter
 
-        at, picture = value
         if "writer" not in seen:
             seen["writer"] = VideoWriter(Path(context.client_id, "out.mp4"), rate=30)
-        seen["writer"].write(Frame(picture // 2, time=at))
+        seen["writer"].write(Frame(value.array // 2, time=value.time))
     seen["ended"] = time.perf_counter()
 
 

@@ -133,6 +133,7 @@ def detail(found: Detail) -> dict[str, Any]:
         "refusals": record.refused,
         "labels": record.labels,
         "placement": _rule(record.placement),
+        "recorded": record.plan.record,
         "createdAt": when(record.created),
         "endedAt": when(record.ended),
         "error": fault(record.fault) if record.fault is not None else None,

@@ -59,6 +59,8 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("POST", f"{_API}/sessions/{{session_id}}/stop"): SUBMIT,
     ("GET", f"{_API}/sessions/{{session_id}}/results/{{channel}}"): READ,
     ("GET", f"{_API}/sessions/{{session_id}}/results/{{channel}}/{{index}}/blob"): READ,
+    ("GET", f"{_API}/sessions/{{session_id}}/recordings/{{engine}}"): READ,
+    ("GET", f"{_API}/sessions/{{session_id}}/recordings/{{engine}}/{{number}}"): READ,
     ("GET", f"{_API}/sessions/{{session_id}}/events"): READ,
     ("GET", f"{_API}/sessions/{{session_id}}/logs"): READ,
     ("POST", f"{_API}/sessions/{{session_id}}/channels/{{name}}"): SUBMIT,

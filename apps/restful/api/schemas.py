@@ -101,6 +101,9 @@ class _Common(_In):
     interactive: bool = False
     """More input follows while it runs: `POST /sessions/{id}/channels/{name}` or the WebSocket. Each
     channel that no engine writes stays open until the client ends it."""
+    record: bool = False
+    """Each engine keeps what it receives for as long as the session is kept, 256 MiB of it at most:
+    `GET /sessions/{id}/recordings/{engine}`, and `blueengine engine replay`."""
     ttl_second: Annotated[float, Field(ge=1, le=30 * _DAY, allow_inf_nan=False)] | None = None
     """How long the session is kept once it has ended; a day when nothing is said."""
 
@@ -533,6 +536,8 @@ class SessionDetail(_Out):
     refusals: int
     labels: dict[str, str]
     placement: PlacementView
+    recorded: bool
+    """Its engines keep what they receive."""
     created_at: str
     ended_at: str | None
     error: FaultView | None

@@ -1,13 +1,15 @@
 """``blueengine engine replay``: run an engine again on what it received in a session.
 
-What a session keeps of a channel is its recording: the messages of channels that are ``interested``,
-start data included, until the session's time to live is over. The order between two channels is not
-recorded; their messages are sent by turns.
+A session with ``"record": true`` keeps what each engine received, in order, until its time to live is
+over. Of any other session only channels that are ``interested`` are kept, and not the order between two
+of them; their messages are sent by turns then.
 """
 
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 import orjson
 import typer
@@ -16,11 +18,16 @@ from blueengine.cli import output
 from blueengine.cli.output import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from blueengine.client import AsyncClient
     from blueengine.client.answers import Detail, Node
     from blueengine.testing import Outcome
 
 
+Message = tuple[str, Any]
+MESSAGES: Final = "messages"
+"""The recording, in the folder it is downloaded to."""
 _UNKNOWN: Final = "application/octet-stream"
 """What the gateway says of a message whose sender did not say."""
 
@@ -32,18 +39,20 @@ def replay(session: str, file: Path, *, node: str, url: str, as_json: bool) -> i
     engine = load(file)
     with tempfile.TemporaryDirectory(prefix="blueengine-replay-") as folder:
 
-        async def fetch(client: "AsyncClient") -> dict[str, list[Any]]:
+        async def fetch(client: "AsyncClient") -> tuple[list[str], Iterable[Message]]:
             detail = await client.session(session).detail()
             played = choose(detail, engine.settings.id, node)
-            return await recorded(client, session, detail, played, Path(folder))
+            ports = [link.name for link in played.inputs]
+            if detail.recorded:
+                await fetch_recording(client, session, played, Path(folder))
+                return ports, recorded(detail, played, Path(folder))
+            return ports, by_turns(await kept(client, session, detail, played, Path(folder)))
 
-        inputs = output.with_client(url, fetch)
+        ports, messages = output.with_client(url, fetch)
         with running(engine, virtual_time=False) as run:
-            driven = run.begin(inputs=inputs)
-            for turn in range(max(map(len, inputs.values()), default=0)):
-                for port, values in inputs.items():
-                    if turn < len(values):
-                        driven.send(port, values[turn])
+            driven = run.begin(inputs=ports)
+            for port, value in messages:
+                driven.send(port, value)
             outcome = driven.wait(timeout=24 * 3600)
             _report(outcome, as_json=as_json)
     return 0 if outcome.status == "finished" else 1
@@ -65,13 +74,51 @@ def choose(detail: "Detail", engine: str, name: str) -> "Node":
     raise UsageError(f"engine {engine!r} played several parts; choose one with --node: {told}")
 
 
-async def recorded(
+async def fetch_recording(client: "AsyncClient", session: str, node: "Node", folder: Path) -> None:
+    """Download the recording of a node: its messages, and large payloads beside them."""
+    from blueengine.wire import recording
+
+    route = f"/api/v1/sessions/{quote(session, safe='')}/recordings/{quote(node.name, safe='')}"
+    messages = await client.download(route, folder / MESSAGES)
+    with messages.open("rb") as lines:
+        for entry in recording.read(lines):
+            if isinstance(entry, recording.Received) and entry.blob is not None:
+                await client.download(f"{route}/{entry.blob}", folder / str(entry.blob))
+
+
+def recorded(detail: "Detail", node: "Node", folder: Path) -> Iterator[Message]:
+    """Yield (input port, message) of a downloaded recording, as the engine got them."""
+    from blueengine.datatypes import base
+    from blueengine.wire import recording
+
+    types = {channel.name: channel.type for channel in detail.dag.data_channels}
+    with (folder / MESSAGES).open("rb") as lines:
+        for entry in recording.read(lines):
+            if isinstance(entry, recording.Cut):
+                typer.echo(f"the recording is not whole: {entry.cut}", err=True)
+                return
+            file = None if entry.blob is None else folder / str(entry.blob)
+            message = base.Incoming(entry.payload, entry.meta or base.NO_META, file, lambda: folder)
+            for link in node.inputs:
+                if link.link_to == entry.channel:
+                    yield link.name, base.get(types[entry.channel]).decode(message)
+
+
+def by_turns(inputs: "Mapping[str, Sequence[Any]]") -> Iterator[Message]:
+    """Yield the messages of several input ports, one of each at a time."""
+    for turn in range(max(map(len, inputs.values()), default=0)):
+        for port, values in inputs.items():
+            if turn < len(values):
+                yield port, values[turn]
+
+
+async def kept(
     client: "AsyncClient", session: str, detail: "Detail", node: "Node", folder: Path
 ) -> dict[str, list[Any]]:
     """Return input port -> its messages in order, as the engine gets them.
 
     Raises:
-        UsageError: A channel was not recorded.
+        UsageError: A channel was not kept.
     """
     channels = {channel.name: channel for channel in detail.dag.data_channels}
     missing = sorted(
@@ -80,7 +127,7 @@ async def recorded(
     if missing:
         raise UsageError(
             f"the session did not keep what came on {', '.join(missing)}; submit it again with"
-            ' "interested": true on that channel, and replay the new session'
+            ' "record": true, and replay the new session'
         )
     found: dict[str, list[Any]] = {}
     for link in node.inputs:

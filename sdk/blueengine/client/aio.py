@@ -52,6 +52,8 @@ class RunOptions(TypedDict, total=False):
     webhooks: Sequence[Webhook]
     interactive: bool
     """More input may follow while it runs."""
+    record: bool
+    """Each engine keeps what it receives, for ``blueengine engine replay``."""
     wait: float
     """Have the submit itself answered at the session's end, or after this time."""
     idempotency_key: str
@@ -425,6 +427,7 @@ def _options(options: RunOptions) -> dict[str, Any]:
         "placement": dict(options["placement"]) if "placement" in options else None,
         "webhooks": [webhook.body() for webhook in options.get("webhooks", ())] or None,
         "interactive": options.get("interactive"),
+        "record": options.get("record"),
         "waitTimeSecond": options.get("wait"),
     }
     return {name: value for name, value in said.items() if value is not None}

@@ -211,6 +211,8 @@ class Detail(Answer, frozen=True, kw_only=True):
     max_attempts: int = 1
     refusals: int = 0
     labels: dict[str, str] = {}
+    recorded: bool = False
+    """Its engines keep what they receive."""
     created_at: str = ""
     ended_at: str | None = None
     error: Fault | None = None

@@ -75,6 +75,7 @@ class Common(_Body, frozen=True, kw_only=True):
     rank: int = 0
     retry: Retry | None = None
     interactive: bool = False
+    record: bool = False
     wait_time_second: Annotated[float, Meta(ge=0, le=_MONTH)] = 0
     timeout_second: Annotated[float, Meta(gt=0, le=_MONTH)] | None = None
     ttl_second: Annotated[float, Meta(ge=1, le=_MONTH)] | None = None
@@ -109,6 +110,7 @@ class WorkflowBody(Common, frozen=True, kw_only=True):
             labels=self.labels,
             rank=self.rank,
             interactive=self.interactive,
+            record=self.record,
         )
 
 
@@ -152,6 +154,7 @@ class SingleBody(Common, frozen=True, kw_only=True):
             labels=self.labels,
             rank=self.rank,
             interactive=self.interactive,
+            record=self.record,
         )
 
 

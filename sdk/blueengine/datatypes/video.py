@@ -7,6 +7,7 @@ threads, and a frame becomes an array only when somebody looks at it.
 import mimetypes
 from collections.abc import Generator, Iterable, Mapping
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -50,11 +51,25 @@ class Frame(Image):
         self.index = index
 
 
-class _Decoded(Frame):
-    """A frame whose array is made when it is first used."""
+_PLANAR: Final = ("yuv420p", "yuvj420p")
+"""What nearly every video decodes to; half the bytes of an array."""
 
-    def __init__(self, frame: "VideoFrame", *, time: float, index: int) -> None:
-        self.meta = {}
+
+class _Decoded(Frame):
+    """A frame whose array is made when it is first used.
+
+    It is forwarded to another step as it was decoded, so that whoever looks at it makes the array.
+    """
+
+    def __init__(
+        self,
+        frame: "VideoFrame",
+        *,
+        time: float,
+        index: int,
+        meta: dict[str, Any] | None = None,
+    ) -> None:
+        self.meta = meta or {}
         self.content_type = ""
         self._array = None
         self._bytes = None
@@ -71,6 +86,30 @@ class _Decoded(Frame):
             self._array = np.asarray(self._frame.to_ndarray(format="rgb24"), np.uint8)
             self._frame = None
         return super().array
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as planes; as an array when it is one already, or of another form."""
+        frame = self._frame
+        if frame is None or frame.format.name not in _PLANAR or frame.width % 2 or frame.height % 2:
+            whole = partial(Frame, time=self.time, index=self.index, meta=self.meta)
+            return whole, (self.array,)
+        form = (frame.format.name, int(frame.colorspace), int(frame.color_range))
+        return _from_planes, (frame.to_ndarray(), form, self.time, self.index, self.meta)
+
+
+def _from_planes(
+    planes: "NDArray[np.uint8]",
+    form: tuple[str, int, int],
+    time: float,
+    index: int,
+    meta: dict[str, Any],
+) -> _Decoded:
+    import av
+
+    name, colorspace, color_range = form
+    frame = av.VideoFrame.from_numpy_buffer(planes, format=name)
+    frame.colorspace, frame.color_range = colorspace, color_range
+    return _Decoded(frame, time=time, index=index, meta=meta)
 
 
 class Video:
@@ -276,12 +315,16 @@ class VideoWriter:
 
 def _av_frame(image: Image) -> "VideoFrame":
     import av
+    import numpy as np
+    from av.video.frame import PictureType
 
     if isinstance(image, _Decoded) and image._frame is not None:  # noqa: SLF001 - its own room
-        return image._frame  # noqa: SLF001 - never an array: the codec takes it as it is
-    array = image.array
+        frame = image._frame  # noqa: SLF001 - never an array: the codec takes it as it is
+        frame.pict_type = PictureType.NONE  # the codec chooses its own key frames
+        return frame
+    array = np.ascontiguousarray(image.array)
     form = "gray" if array.ndim == 2 else "rgba" if array.shape[2] == 4 else "rgb24"
-    return av.VideoFrame.from_ndarray(array, format=form)
+    return av.VideoFrame.from_numpy_buffer(array, format=form)  # read in place, by the conversion
 
 
 class VideoType:

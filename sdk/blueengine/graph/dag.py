@@ -196,6 +196,7 @@ class _Check:
             channels=channels,
             fed=fed,
             interactive=asked.interactive,
+            record=asked.record,
             labels=dict(asked.labels),
         )
         return Checked(plan=plan, feedings=self.feedings, faults=())

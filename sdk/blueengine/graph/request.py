@@ -68,6 +68,8 @@ class Workflow:
     rank: int = 0
     interactive: bool = False
     """The client pushes more input while it runs."""
+    record: bool = False
+    """Each engine records what it receives, so that it can be replayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +94,5 @@ class SingleEngine:
     rank: int = 0
     interactive: bool = False
     """The client pushes more input while it runs."""
+    record: bool = False
+    """Each engine records what it receives, so that it can be replayed."""

@@ -154,6 +154,8 @@ class Endings:
         if part.state is State.ENDED:
             return
         part.cancel_kill()
+        if part.recording is not None:
+            part.recording.close()
         if part.state is not State.ENDING:  # refused or stale: the workers have not been told
             self._dismiss(part)
         part.state, part.live = State.ENDED, False
@@ -163,6 +165,11 @@ class Endings:
             del self._instance.by_node[part.start.session, part.start.node]
         for run in part.steps:
             run.worker.part_from(part.no)
+        self._remove_files(part)
+        if not self._instance.parts:
+            self._instance.empty.set()
+
+    def _remove_files(self, part: Part) -> None:
         if os.path.exists(part.folder):  # noqa: PTH110 - a third of the cost, for every session
             shutil.rmtree(part.folder, ignore_errors=True)
         if self._instance.blobs is not None and part.files_came:
@@ -171,8 +178,6 @@ class Endings:
             shutil.rmtree(self._instance.shared / str(part.no), ignore_errors=True)
         if self._instance.blobs is not None and part.files_went:
             self._instance.blobs.remove_below(outbox(part))
-        if not self._instance.parts:
-            self._instance.empty.set()
 
 
 def _nothing() -> None:

@@ -88,17 +88,15 @@ class Flow:
         size = whole = len(payload)
         file = own_file = ""
         if blob:
-            try:
-                file, whole = self._instance.find_blob(blob)
-            except (BlueEngineError, OSError) as exc:
-                self._endings.fail(part, "no-blob", str(exc))
+            found = self._find(part, blob)
+            if found is None:
                 return
+            file, own_file, whole = found
             size = weight(0, whole)
-            if blob.startswith(node_prefix(*part.key)):
-                own_file = file
-                part.files_came = True
         part.counts.messages_in += 1
         part.counts.bytes_in += whole
+        if part.recording is not None:
+            part.recording.take(channel, sender, payload, meta, blob, whole)
         first: Message | None = None
         for port in part.ports[channel]:
             traffic = self._came[port]
@@ -112,6 +110,18 @@ class Flow:
             if sender == CLIENT:
                 self._note_client(part, first, seq, whole)
             self._consumed(part, first)  # it is offered; whoever took it counts for itself
+
+    def _find(self, part: Part, blob: str) -> tuple[str, str, int] | None:
+        """Return the file of a payload, again if it is the part's own, and its size."""
+        try:
+            file, size = self._instance.find_blob(blob)
+        except (BlueEngineError, OSError) as exc:
+            self._endings.fail(part, "no-blob", str(exc))
+            return None
+        if not blob.startswith(node_prefix(*part.key)):
+            return file, "", size
+        part.files_came = True
+        return file, file, size
 
     def _note_client(self, part: Part, message: Message, seq: int, size: int) -> None:
         """Count a message of the client, and show it: no engine wrote it, so its readers do."""

@@ -38,6 +38,7 @@ from blueengine.runtime.part import (
     wiring,
 )
 from blueengine.runtime.pushes import Pushes
+from blueengine.runtime.recording import Recording
 from blueengine.runtime.sending import Sender
 from blueengine.runtime.threads import Time, WorkerThread
 from blueengine.runtime.workers import Pool, WorkerProcess
@@ -270,10 +271,7 @@ class Host:
             self._endings.end(known, Outcome.STOPPED, None)
         self._next_no += 1
         no = self._next_no
-        part = Part(no, start, wiring(start.plan, start.node), f"{self._instance.folder}/{no}")
-        if part.plan.interactive:
-            part.pushes = Pushes(part, self._instance, partial(self._on_pushed, part))
-        part.sent.on_lost = partial(self._on_lost, part)
+        part = self._make_part(no, start)
         self._instance.flags.clear(no)
         self._instance.parts[no] = part
         self._instance.by_node[start.session, start.node] = part
@@ -305,6 +303,17 @@ class Host:
             self._release(part)
         for header, payloads in self._early.pop((start.session, start.node), ()):
             self._on_run(header, payloads)
+
+    def _make_part(self, no: int, start: command.Start) -> Part:
+        instance = self._instance
+        part = Part(no, start, wiring(start.plan, start.node), f"{instance.folder}/{no}")
+        if part.plan.interactive:
+            part.pushes = Pushes(part, instance, partial(self._on_pushed, part))
+        if part.plan.record:
+            on_cut = partial(self._on_recording_cut, part)
+            part.recording = Recording(instance.blobs, part.key, on_cut)
+        part.sent.on_lost = partial(self._on_lost, part)
+        return part
 
     def _is_linked(self, part: Part, name: str) -> bool:
         return name == FORWARD or name in part.node.reads
@@ -400,6 +409,9 @@ class Host:
                 self._instance.ledger.close(key, Outcome.FAILED, fault, _NO_TALLY, again=True)
             )
         self._unheard = unheard
+
+    def _on_recording_cut(self, part: Part, why: str) -> None:
+        log.warning("the recording of %s is not whole: %s", part.start.session, why)
 
     def _on_lost(self, part: Part, exc: BlueEngineError) -> None:
         """A message of a part cannot be delivered."""

@@ -73,17 +73,13 @@ class _Engine(Collector):
         yield self._counter("messages", "Messages through inputs and outputs.", messages, *labels)
         yield self._counter("bytes", "Bytes through inputs and outputs.", size, *labels)
 
-    def _counter(
-        self, name: str, told: str, values: Mapping[Any, float], *labels: str
-    ) -> Metric:
+    def _counter(self, name: str, told: str, values: Mapping[Any, float], *labels: str) -> Metric:
         family = CounterMetricFamily(f"{_PREFIX}{name}", told, labels=("engine", *labels))
         for key, value in sorted(values.items()):
             family.add_metric([self._id, *key], value)
         return family
 
-    def _gauge(
-        self, name: str, told: str, values: Mapping[Any, float], *labels: str
-    ) -> Metric:
+    def _gauge(self, name: str, told: str, values: Mapping[Any, float], *labels: str) -> Metric:
         family = GaugeMetricFamily(f"{_PREFIX}{name}", told, labels=("engine", *labels))
         for key, value in values.items():
             family.add_metric([self._id, *key], value)

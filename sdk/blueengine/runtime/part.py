@@ -23,6 +23,7 @@ from blueengine.wire.report import Tally
 
 if TYPE_CHECKING:
     from blueengine.runtime.pushes import Pushes
+    from blueengine.runtime.recording import Recording
     from blueengine.runtime.taps import Tap
 
 WINDOW_MESSAGES: Final = 256
@@ -295,6 +296,9 @@ class Sent:
 
 class Part:
     """A session's state in this instance."""
+
+    recording: "Recording | None" = None
+    """Of what it receives; only when the session is recorded."""
 
     def __init__(self, no: int, start: Start, wired: Wiring, folder: str) -> None:
         """Begin with a Start command; steps are added by the host."""

@@ -442,6 +442,18 @@ class _Up:
         except TimeoutError:
             return
 
+    async def _news(self, session: str) -> None:
+        """Wait until the instance says something; raise when it cannot any more."""
+        changed = self.memory.records[session].changed
+        changed.clear()
+        waiting = asyncio.ensure_future(changed.wait())
+        try:
+            await asyncio.wait({waiting, self._serving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if self._serving.done():
+            await self._serving
+
     async def settle(self, session: str) -> None:
         """Wait until nothing of a session waits or is at work."""
         while not self._is_over(session):
@@ -471,14 +483,14 @@ class _Up:
                     f"the session is {outcome.status} without a further value on {port!r}:"
                     f" {outcome.error}\n{outcome.traceback}".strip()
                 )
-            await self._turn(session)
+            await self._news(session)
         self._taken[session, port] = at + 1
         return record.received[port][at]
 
     async def ended(self, session: str) -> Outcome:
         """Wait for the end of a session."""
         while not self._is_over(session):
-            await self._turn(session)
+            await self._news(session)
         return self._outcome(self.memory.records[session])
 
     def _outcome(self, record: Record) -> Outcome:

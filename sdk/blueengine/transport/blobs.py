@@ -7,6 +7,7 @@ References are relative paths below the folder:
 * ``sessions/<session>/pushed/<name>`` — pushed by a client; until all its readers consumed it.
 * ``sessions/<session>/<attempt>/<node>/…`` — on its way to that node, which removes it when read.
 * ``sessions/<session>/results/…`` — a stored message; until the session is forgotten.
+* ``sessions/<session>/recorded/<attempt>/<node>/…`` — what that node received; as long as results.
 
 A message for several readers is one file with a hard link per reader, so that the last one to
 read it frees the space and nobody counts.
@@ -128,6 +129,16 @@ def pushed_ref(session: str, name: str) -> str:
 def node_prefix(session: str, attempt: int, node: str) -> str:
     """Prefix of what is on its way to a node; all below it is that node's to remove."""
     return f"sessions/{session}/{attempt}/{node}"
+
+
+def recorded_ref(session: str, attempt: int, node: str) -> str:
+    """Reference of the recording of what a node received."""
+    return f"sessions/{session}/recorded/{attempt}/{node}/messages"
+
+
+def recorded_blob(session: str, attempt: int, node: str, number: int) -> str:
+    """Reference of a payload that stands beside a recording."""
+    return f"sessions/{session}/recorded/{attempt}/{node}/{number}"
 
 
 def result_ref(session: str, channel: str, name: str) -> str:

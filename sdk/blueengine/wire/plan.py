@@ -40,6 +40,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Channels that get start data."""
     interactive: bool = False
     """The client may push more input to channels that no engine writes."""
+    record: bool = False
+    """Each engine records what it receives."""
     labels: dict[str, str] = {}
     version: Literal[1] = 1
 

@@ -1,10 +1,12 @@
 """`blueengine engine replay`: an engine runs again on what it received in a session."""
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.integration.local.platform_kit import Up, run, up
@@ -51,7 +53,9 @@ def platform(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         running.end()
 
 
-def session(platform: Up, start: dict[str, list[Any]], *, kept: bool = True) -> str:
+def session(
+    platform: Up, start: dict[str, list[Any]], *, kept: bool = True, record: bool = False
+) -> str:
     """Run a session of `describe` to its end; its id."""
     types = {"Control": "JSON", "Page": "Image", "Doc": "File"}
     channels = [{"name": c, "type": types[c], "interested": kept} for c in start]
@@ -69,9 +73,14 @@ def session(platform: Up, start: dict[str, list[Any]], *, kept: bool = True) -> 
             for c, found in start.items()
             for payload in found
         ],
+        "record": record,
         "waitTimeSecond": 30,
     }
     return str(platform.ask("/api/v1/process-workflow", body)["sessionId"])
+
+
+def fetched(platform: Up, route: str) -> bytes:
+    return httpx.get(platform.url + route).raise_for_status().content
 
 
 def replayed(platform: Up, folder: Path, session: str, *more: str) -> Any:
@@ -89,6 +98,45 @@ def test_every_type_of_message_comes_back(platform: Up, folder: Path) -> None:
     assert sorted(map(str, outputs)) == sorted(
         map(str, ["one", {"n": 2}, [[1, 1], "image/png"], ["a.txt", "hello"]])
     )
+
+
+def test_a_recorded_session_comes_back_in_the_order_of_arrival(platform: Up, folder: Path) -> None:
+    large = {"base64": base64.b64encode(b"x" * 200_000).decode(), "name": "large.txt"}
+    recorded = session(
+        platform,
+        {"Control": ["one", {"n": 2}, "three"], "Page": [{"base64": PNG}], "Doc": [large]},
+        kept=False,
+        record=True,
+    )
+    url = f"/api/v1/sessions/{recorded}"
+    assert platform.ask(url)["recorded"] is True
+    lines = [
+        json.loads(line) for line in fetched(platform, f"{url}/recordings/describe").splitlines()
+    ]
+    assert [line["channel"] for line in lines] == ["Control"] * 3 + ["Page", "Doc"]
+    assert lines[4]["size"] == len(
+        fetched(platform, f"{url}/recordings/describe/{lines[4]['blob']}")
+    )
+    done = replayed(platform, folder, recorded, "--json")
+    assert done.returncode == 0, done.stderr
+    outputs = json.loads(done.stdout)["outputs"]["Result"]
+    assert outputs == [
+        "one", {"n": 2}, "three", [[1, 1], "image/png"], ["large.txt", "x" * 200_000],
+    ]  # fmt: skip
+
+
+def test_a_recording_of_what_is_not_recorded_is_no_page(platform: Up) -> None:
+    plain = session(platform, {"Control": ["x"]})
+    recorded = session(platform, {"Control": ["x"]}, record=True)
+    for name, words in (
+        (f"{plain}/recordings/describe", 'submit it with "record": true'),
+        (f"{recorded}/recordings/other", "no engine 'other'; it has: describe"),
+        (f"{recorded}/recordings/describe/7", "no payload 7"),
+        ("session-no-0-0-0/recordings/describe", "no session"),
+    ):
+        answer = httpx.get(f"{platform.url}/api/v1/sessions/{name}")
+        assert answer.status_code == 404
+        assert words in answer.json()["message"]
 
 
 def test_what_fails_again_shows_its_traceback(platform: Up, folder: Path) -> None:

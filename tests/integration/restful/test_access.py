@@ -40,6 +40,8 @@ NEEDS: Final = {
     "POST /api/v1/sessions/{session_id}/stop": "submit",
     "GET /api/v1/sessions/{session_id}/results/{channel}": "read",
     "GET /api/v1/sessions/{session_id}/results/{channel}/{index}/blob": "read",
+    "GET /api/v1/sessions/{session_id}/recordings/{engine}": "read",
+    "GET /api/v1/sessions/{session_id}/recordings/{engine}/{number}": "read",
     "GET /api/v1/sessions/{session_id}/events": "read",
     "POST /api/v1/sessions/{session_id}/channels/{name}": "submit",
     "POST /api/v1/sessions/{session_id}/channels/{name}/end": "submit",

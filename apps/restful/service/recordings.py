@@ -1,0 +1,54 @@
+"""What the engines of a recorded session received."""
+
+import asyncio
+from pathlib import Path
+
+from apps.restful.service.errors import UnknownError
+from apps.restful.service.parts import Parts
+from apps.restful.service.read import check_id, unknown
+from blueengine.transport.blobs import BlobError, recorded_blob, recorded_ref
+
+
+async def recording(parts: Parts, session: str, engine: str) -> Path | None:
+    """Return the file of what an engine received in the last attempt; None: nothing yet.
+
+    Raises:
+        UnknownError: No such session or engine in it, or it is not recorded.
+    """
+    attempt = await _attempt(parts, session, engine)
+    return await _existing(parts, recorded_ref(session, attempt, engine))
+
+
+async def payload(parts: Parts, session: str, engine: str, number: int) -> Path:
+    """Return the file of a payload that a recording names by number.
+
+    Raises:
+        UnknownError: There is none.
+    """
+    attempt = await _attempt(parts, session, engine)
+    path = await _existing(parts, recorded_blob(session, attempt, engine, number))
+    if path is None:
+        raise UnknownError.because(f"the recording of {engine!r} has no payload {number}")
+    return path
+
+
+async def _attempt(parts: Parts, session: str, engine: str) -> int:
+    check_id(session)
+    record = await parts.store.read(session)
+    if record is None:
+        raise unknown(session)
+    if engine not in record.plan.nodes:
+        there = ", ".join(sorted(record.plan.nodes))
+        raise UnknownError.because(f"the session has no engine {engine!r}; it has: {there}")
+    if not record.plan.record:
+        raise UnknownError.because(
+            'the session was not recorded; submit it with "record": true, and replay the new one'
+        )
+    return record.attempt
+
+
+async def _existing(parts: Parts, ref: str) -> Path | None:
+    try:
+        return await asyncio.to_thread(parts.blobs.existing, ref)
+    except BlobError:
+        return None
