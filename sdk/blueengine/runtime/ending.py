@@ -165,6 +165,7 @@ class Endings:
             del self._instance.by_node[part.start.session, part.start.node]
         for run in part.steps:
             run.worker.part_from(part.no)
+        part.close()
         self._remove_files(part)
         if not self._instance.parts:
             self._instance.empty.set()

@@ -5,6 +5,7 @@ against the window of whoever sent it.
 """
 
 import asyncio
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -30,6 +31,7 @@ from blueengine.runtime.part import (
     weight,
 )
 from blueengine.runtime.sending import Sender
+from blueengine.runtime.standstill import Standstill
 from blueengine.runtime.taps import Taps
 from blueengine.runtime.workers import WorkerProcess
 from blueengine.transport.blobs import node_prefix, result_ref
@@ -58,6 +60,7 @@ class Flow:
         endings.on_call = self.feed
         self.taps = Taps(instance)
         self._came, self._went = instance.numbers.came, instance.numbers.went
+        self.standstill = Standstill(instance, self._give_back, endings.fail, self._is_shared)
         self._takers: dict[str, list[int]] = {}
         """Input port -> places of the steps that read it."""
         for index, step in enumerate(instance.steps):
@@ -150,7 +153,18 @@ class Flow:
         if port in keep:
             before = run.kept.get(port)
             run.kept[port] = message
-        for call in run.join.offer(port, message):
+        if calls := run.join.offer(port, message):
+            self._queue(run, calls)
+            self.standstill.on_moved(part)
+        elif port in run.spools:
+            self.standstill.on_waiting(part, run, port, message)
+        if before is not None:
+            self._consumed(part, before)
+        self.feed(part, run)
+
+    def _queue(self, run: StepRun, calls: Iterable[Mapping[str, Message]]) -> None:
+        keep = self._instance.steps[run.index].keep_channels
+        for call in calls:
             messages = list(call.values())
             for name, m in call.items():
                 if name in keep:
@@ -158,9 +172,11 @@ class Flow:
             size = sum(m.size for m in messages)
             run.queue.append(Call(messages, size))
             run.queued_bytes += size
-        if before is not None:
-            self._consumed(part, before)
-        self.feed(part, run)
+
+    def _is_shared(self, part: Part, port: str) -> bool:
+        """Whether a message at this port is at another one, too."""
+        channel = part.node.reads.get(port, "")
+        return len(self._takers[port]) > 1 or len(part.ports.get(channel, ())) > 1
 
     def feed(self, part: Part, run: StepRun) -> None:
         """Send a worker what waits for it, as far as it has room."""
@@ -173,6 +189,8 @@ class Flow:
             messages = call.messages
             items = (messages[0].item,) if len(messages) == 1 else tuple([m.item for m in messages])
             worker.ask(part.no, frames.Work(part.no, items, call.last), call.size)
+            if run.spools and not run.queue:
+                self._queue(run, run.join.more())
         if running and run.queue and not run.hungry:
             run.hungry = True
             worker.hungry.append((part, run))
@@ -217,12 +235,18 @@ class Flow:
         message.uses -= 1
         if message.uses:
             return
-        source = message.source
         if message.own_file:
             Path(message.own_file).unlink(missing_ok=True)
-        if source is None or message.sender == CLIENT:
-            if part.pushes:
-                part.pushes.consumed(message.channel)
+        if message.sender != CLIENT:
+            self._give_back(part, message)
+        elif part.pushes:
+            part.pushes.consumed(message.channel)
+
+    def _give_back(self, part: Part, message: Message) -> None:
+        """Give the room of a message back to its sender, once."""
+        message = message.first or message
+        source, message.source = message.source, None
+        if source is None:
             return
         source.consumed_messages += 1
         source.consumed_bytes += message.size

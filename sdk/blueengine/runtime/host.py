@@ -40,6 +40,7 @@ from blueengine.runtime.part import (
 from blueengine.runtime.pushes import Pushes
 from blueengine.runtime.recording import Recording
 from blueengine.runtime.sending import Sender
+from blueengine.runtime.spool import Disk, Spool
 from blueengine.runtime.threads import Time, WorkerThread
 from blueengine.runtime.workers import Pool, WorkerProcess
 from blueengine.transport.base import Run
@@ -241,12 +242,7 @@ class Host:
             return
         part = self._instance.by_node.get((order.session, order.node))
         if part is None or part.start.attempt != order.attempt:
-            if isinstance(order, command.Stop):  # nothing of it is here: say so at once
-                self._instance.note_over(order.session, order.node, order.attempt)
-                key = (order.session, order.attempt, order.node)
-                self._instance.report(
-                    self._instance.ledger.close(key, Outcome.STOPPED, None, _NO_TALLY)
-                )
+            self._obey_without_part(order)
             return
         match order:
             case command.Go():
@@ -260,6 +256,18 @@ class Host:
                     part.pushes.on_push(order)
             case command.Tap():
                 self._flow.taps.open(part, order)
+            case command.Probe():
+                self._flow.standstill.on_probe(part, order)
+
+    def _obey_without_part(self, order: command.Command) -> None:
+        if isinstance(order, command.Probe):
+            self._flow.standstill.on_probe(None, order)
+        elif isinstance(order, command.Stop):  # nothing of it is here: say so at once
+            self._instance.note_over(order.session, order.node, order.attempt)
+            key = (order.session, order.attempt, order.node)
+            self._instance.report(
+                self._instance.ledger.close(key, Outcome.STOPPED, None, _NO_TALLY)
+            )
 
     def _on_start(self, start: command.Start) -> None:
         if self._instance.over.get((start.session, start.node), 0) >= start.attempt:
@@ -288,9 +296,7 @@ class Host:
         )
         for index, (step, pool) in enumerate(zip(self._instance.steps, self._pools, strict=True)):
             worker = pool.assign(no)
-            linked = [name for name in step.required_channels if self._is_linked(part, name)]
-            join: Join[Message] = Join(linked, step.keep_channels)
-            part.steps.append(StepRun(index, worker, join))
+            part.steps.append(self._step_run(part, index, worker))
             if step.start_func is None:
                 worker.send(begin)
             else:
@@ -314,6 +320,19 @@ class Host:
             part.recording = Recording(instance.blobs, part.key, on_cut)
         part.sent.on_lost = partial(self._on_lost, part)
         return part
+
+    def _step_run(self, part: Part, index: int, worker: WorkerProcess) -> StepRun:
+        step = self._instance.steps[index]
+        spools: dict[str, Spool] = {}
+
+        def queue(port: str) -> Spool:
+            disk = part.disk = part.disk or Disk(self._instance.folder, self._instance.spool_bytes)
+            spool = spools[port] = Spool(disk)
+            return spool
+
+        linked = [name for name in step.required_channels if self._is_linked(part, name)]
+        join: Join[Message] = Join(linked, step.keep_channels, queue=queue)
+        return StepRun(index, worker, join, spools=spools)
 
     def _is_linked(self, part: Part, name: str) -> bool:
         return name == FORWARD or name in part.node.reads

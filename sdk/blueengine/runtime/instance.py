@@ -44,6 +44,8 @@ class Instance:
     """Holds the temp folders of its sessions."""
     shared: Path | None = None
     """The same for what steps forward: in memory, if there is a place for it."""
+    spool_bytes: int = 1 << 30
+    """How much one part may keep on disk of what waits for another channel."""
     parts: dict[int, Part] = field(default_factory=dict)
     over: dict[tuple[str, str], int] = field(default_factory=dict)
     """(session, node) -> last attempt that has ended here, of the parts that ended last. A late

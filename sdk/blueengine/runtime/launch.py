@@ -117,6 +117,7 @@ async def _live(
                 flags=flags,
                 folder=folder,
                 shared=forwarded,
+                spool_bytes=settings.spool_bytes,
             )
             host = Host(
                 instance,

@@ -24,6 +24,8 @@ from blueengine.wire.report import Tally
 if TYPE_CHECKING:
     from blueengine.runtime.pushes import Pushes
     from blueengine.runtime.recording import Recording
+    from blueengine.runtime.spool import Disk, Spool
+    from blueengine.runtime.standstill import Look
     from blueengine.runtime.taps import Tap
 
 WINDOW_MESSAGES: Final = 256
@@ -116,6 +118,8 @@ class StepRun:
     """end_func was called, or is about to be."""
     kept: dict[str, Message] = field(default_factory=dict)
     """The last message of each channel whose last message is repeated."""
+    spools: "Mapping[str, Spool]" = field(default_factory=dict)
+    """Port -> where its messages wait for those of others."""
 
     @property
     def idle(self) -> bool:
@@ -265,6 +269,7 @@ def _nothing() -> None:
     pass
 
 
+_NO_PROBES: Final[Mapping[str, int]] = {}
 _NO_TAPS: Final[Mapping[str, "Tap"]] = {}
 
 
@@ -299,6 +304,12 @@ class Part:
 
     recording: "Recording | None" = None
     """Of what it receives; only when the session is recorded."""
+    disk: "Disk | None" = None
+    """Where messages wait that are too many for memory; None where none has to wait."""
+    look: "Look | None" = None
+    """Whether the session waits for itself; None until much waits."""
+    probes: Mapping[str, int] = _NO_PROBES
+    """Node -> number of its last question that was passed on."""
 
     def __init__(self, no: int, start: Start, wired: Wiring, folder: str) -> None:
         """Begin with a Start command; steps are added by the host."""
@@ -379,6 +390,11 @@ class Part:
             source.ended = True
             self.open_sources -= 1
         return source
+
+    def close(self) -> None:
+        """Give back what is kept on disk of messages that wait."""
+        if self.disk is not None:
+            self.disk.close()
 
     def take_unsaved(self) -> list[tuple[str, int, list[bytes]]]:
         """Return the results not yet reported: (channel, number of the first, items)."""

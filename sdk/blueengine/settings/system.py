@@ -46,6 +46,9 @@ class SystemSettings:
     redis_tls_key: str = ""
     blob_dir: str = ""
     """Folder shared by gateway and engines for payloads too large for messages; empty: none."""
+    spool_bytes: int = 1 << 30
+    """How much one session may keep on the disk of an engine, where one branch of its graph must run far
+    ahead of another."""
     heartbeat_seconds: float = 1.0
     heartbeat_timeout: float = 4.0
     """An instance silent for so long is given up."""
@@ -151,6 +154,8 @@ class SystemSettings:
         for name in ("heartbeat_seconds", "heartbeat_timeout", "patience_seconds"):
             if not 0 < (value := getattr(self, name)) < math.inf:
                 raise SettingsError(f"{name.upper()} is {value:g}; it must be greater than 0")
+        if self.spool_bytes < 0:
+            raise SettingsError("SPOOL_BYTES must not be less than 0")
         if not 0 < self.redis_port < 65536:
             raise SettingsError(f"REDIS_PORT is {self.redis_port}; it must be 1 to 65535")
         if self.log_level.upper() not in logging.getLevelNamesMapping():

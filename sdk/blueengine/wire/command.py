@@ -85,7 +85,28 @@ class Tap(msgspec.Struct, frozen=True):
     seconds: int
 
 
-Command = Start | Go | Stop | Credit | Push | Tap
+class Probe(msgspec.Struct, frozen=True):
+    """The asker cannot go on without a message from you, or room.
+
+    Who cannot go on either passes it on to those it waits for itself. If it comes back to the asker, the
+    session waits for itself.
+    """
+
+    session: str
+    attempt: int
+    node: str
+    """Who is asked."""
+    origin: str
+    """The node that asks."""
+    number: int
+    """Of its question."""
+    asker: str
+    """The instance that plays the origin."""
+    unheard: str = ""
+    """To the origin: this node has heard nothing of the session yet, so ask those it waits for."""
+
+
+Command = Start | Go | Stop | Credit | Push | Tap | Probe
 
 
 def picks_to_text(picks: Mapping[str, str]) -> str:
@@ -106,7 +127,15 @@ def credit_fields(credit: Credit) -> list[bytes | str | int]:
     ]  # fmt: skip
 
 
-def from_fields(raw: list[bytes]) -> Command:
+def probe_fields(probe: Probe) -> list[bytes | str | int]:
+    """Return a probe as stream fields (engines send these to each other)."""
+    return [
+        "t", "probe", "s", probe.session, "a", probe.attempt, "n", probe.node,
+        "o", probe.origin, "i", probe.number, "r", probe.asker, "u", probe.unheard,
+    ]  # fmt: skip
+
+
+def from_fields(raw: list[bytes]) -> Command:  # noqa: PLR0911 - one a kind
     """Return the command in a stream entry's flat field list.
 
     Raises:
@@ -160,9 +189,16 @@ def from_fields(raw: list[bytes]) -> Command:
                     fields[b"g"].decode(),
                     int(fields[b"x"]),
                 )
+            case b"probe":
+                return _probe(session, attempt, node, fields)
             case kind:
                 raise DecodeError(
                     f"unknown command {kind!r}; is this engine older than the platform?"
                 )
     except (KeyError, ValueError) as exc:
         raise DecodeError(f"malformed command: {exc!r}") from exc
+
+
+def _probe(session: str, attempt: int, node: str, fields: Mapping[bytes, bytes]) -> Probe:
+    origin, asker, unheard = (fields[name].decode() for name in (b"o", b"r", b"u"))
+    return Probe(session, attempt, node, origin, int(fields[b"i"]), asker, unheard)

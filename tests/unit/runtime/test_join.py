@@ -5,7 +5,7 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blueengine.runtime.join import Join
+from blueengine.runtime.join import AT_ONCE, Join
 
 
 def test_without_required_channels_every_message_is_a_call() -> None:
@@ -62,6 +62,25 @@ def test_one_message_makes_one_call_when_all_that_is_required_is_kept() -> None:
     join: Join[int] = Join(["k"], ["k"])
     assert join.offer("k", 1) == [{"k": 1}]
     assert join.offer("k", 2) == [{"k": 2}]
+
+
+def test_many_calls_of_what_waited_are_made_in_portions() -> None:
+    join: Join[int] = Join(["a", "k"], ["k"])
+    for n in range(3 * AT_ONCE):
+        join.offer("a", n)
+    assert join.missing() == ["k"]
+    calls = join.offer("k", 7)
+    assert len(calls) == AT_ONCE
+    while more := join.more():
+        assert len(more) <= AT_ONCE
+        calls += more
+    assert calls == [{"k": 7, "a": n} for n in range(3 * AT_ONCE)]
+
+
+def test_no_further_call_is_made_of_nothing_but_what_is_kept() -> None:
+    join: Join[int] = Join(["k"], ["k"])
+    join.offer("k", 1)
+    assert join.more() == []
 
 
 CHANNELS = ("a", "b", "c", "k", "x")

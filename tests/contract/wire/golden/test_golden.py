@@ -24,7 +24,7 @@ PACKED: Final = {
     model.__name__: model for model in (Plan, StartData, Header, Meta, Stored, Webhook)
 }
 JSON: Final = {model.__name__: model for model in (EngineSpec, Event, Fault, Tally)}
-COMMANDS: Final = {"Start", "Go", "Stop", "Credit"}
+COMMANDS: Final = {"Start", "Go", "Stop", "Credit", "Push", "Tap", "Probe"}
 
 
 def packed(model: type[msgspec.Struct]) -> Callable[[str], msgspec.Struct]:
