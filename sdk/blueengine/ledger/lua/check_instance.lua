@@ -53,7 +53,7 @@ local at = redis.call('HMGET', K.instance(instance), 'host', 'zone')
 for i, kind in ipairs({'host', 'zone'}) do
   if at[i] and not in_zset(K.free_at(engine, kind .. '/' .. at[i]), instance, redis.call('ZSCORE', K.free(engine), instance) or nil)
       and wrong('place', instance, 'it offers other slots at its ' .. kind .. ' ' .. at[i] .. ' than it has') then
-    follow_places(engine, instance)
+    follow_places(engine, instance, redis.call('ZSCORE', K.free(engine), instance))
   end
 end
 return findings

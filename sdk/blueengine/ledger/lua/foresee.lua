@@ -10,9 +10,9 @@ local picks = not over_quota(S) and not behind(S) and take(S)
 if not picks then return {} end
 local answer = {}
 for i, n in ipairs(nodes(S)) do
-  redis.call('ZINCRBY', K.free(n.engine), 1, picks[i])
+  local slots = redis.call('ZINCRBY', K.free(n.engine), 1, picks[i])
   local at = redis.call('HMGET', K.instance(picks[i]), 'host', 'zone')
-  follow(n.engine, picks[i], at[1], at[2])
+  follow(n.engine, picks[i], slots, at[1], at[2])
   answer[i] = picks[i] .. ' ' .. (at[1] or '') .. ' ' .. (at[2] or '')
 end
 return answer

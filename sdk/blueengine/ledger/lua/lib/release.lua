@@ -14,8 +14,9 @@ end
 local function release(S, attempt, node, instance)
   if redis.call('SREM', K.held(instance), slot(S, attempt, node)) == 0 then return end
   local engine = engine_of(S, node)
-  if redis.call('ZADD', K.free(engine), 'XX', 'INCR', 1, instance) then
-    follow_places(engine, instance)
+  local slots = redis.call('ZADD', K.free(engine), 'XX', 'INCR', 1, instance)
+  if slots then
+    follow_places(engine, instance, slots)
     wake(engine)
   end
   local member = S.at == attempt and demand_member(S, node) or old_demand_member(S, node, attempt)

@@ -141,12 +141,12 @@ local function in_turn(S)
 end
 
 -- take(S): a free slot of every engine, or none.
--- answer: the instances in the order of the nodes; or nil, an engine that lacks a slot, and whether it is
--- only kept for another
+-- answer: the instances in the order of the nodes, and how many slots each has left; or nil, an engine
+-- that lacks a slot, and whether it is only kept for another
 local function take(S)
   local policy, near = string.match(get(S, 'placement') or '', '^(%l*),?(%l*)$')
   S.refusers, S.pack, S.near, S.place = get(S, 'refusers'), policy == 'pack', near ~= '' and near, nil
-  local picks, lacking, for_elder = {}, nil, false
+  local picks, left, lacking, for_elder = {}, {}, nil, false
   for _, i in ipairs(in_turn(S)) do
     local engine = S.nodes[i].engine
     local instance = pick(S, engine)
@@ -154,8 +154,7 @@ local function take(S)
       lacking = engine
       break
     end
-    redis.call('ZINCRBY', K.free(engine), -1, instance)
-    picks[i] = instance
+    picks[i], left[instance] = instance, redis.call('ZINCRBY', K.free(engine), -1, instance)
     if S.near and not S.place then
       local name = redis.call('HGET', K.instance(instance), S.near)
       if name then S.place = S.near .. '/' .. name else S.near = false end
@@ -165,11 +164,11 @@ local function take(S)
     lacking = kept(S)
     for_elder = lacking ~= nil
   end
-  if not lacking then return picks end
+  if not lacking then return picks, left end
   for i, n in ipairs(S.nodes) do
     if picks[i] then
-      redis.call('ZINCRBY', K.free(n.engine), 1, picks[i])
-      if S.place then follow_places(n.engine, picks[i]) end
+      local slots = redis.call('ZINCRBY', K.free(n.engine), 1, picks[i])
+      if S.place then follow_places(n.engine, picks[i], slots) end
     end
   end
   return nil, lacking, for_elder
@@ -178,8 +177,8 @@ end
 -- place(S, t): take a slot of every engine and send Start, or take none.
 -- answer: nil when placed, else an engine that lacks a slot, and whether it is only kept for another
 local function place(S, t)
-  local picks, lacking, for_elder = take(S)
-  if lacking then return lacking, for_elder end
+  local picks, left, for_elder = take(S)
+  if not picks then return left, for_elder end
   advance(S, 'placed')
   local text, eager, stamp = {}, {}, num(t)
   S.left, S.unready, S.slots = #S.nodes, 0, S.slots + #S.nodes
@@ -187,7 +186,7 @@ local function place(S, t)
     redis.call('SADD', K.held(picks[i]), slot(S, S.at, n.name))
     text[i] = n.name .. '=' .. picks[i]
     local record = redis.call('HMGET', K.instance(picks[i]), 'eager', 'host', 'zone')
-    follow(n.engine, picks[i], record[2], record[3])
+    follow(n.engine, picks[i], left[picks[i]], record[2], record[3])
     -- an eager instance has nothing to prepare for a session: it is ready by being in attendance
     eager[i] = record[1] == '1'
     if not eager[i] then S.unready = S.unready + 1 end
