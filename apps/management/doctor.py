@@ -10,6 +10,7 @@ import msgspec
 import orjson
 
 from apps.management.loops.orphans import Orphans
+from apps.management.loops.uploads import Uploads
 from apps.management.settings import ManagementSettings
 from apps.sessions import checkup, store
 from apps.sessions.checkup import Checkup, Finding
@@ -66,8 +67,14 @@ async def _examine(settings: ManagementSettings, *, fix: bool) -> Health:
                 Finding("orphan", session_prefix(session), "blobs of a session that is not there")
                 for session in found
             ]
+            uploads = Uploads(blobs, SystemClock(), older=settings.upload_age_seconds)
+            findings += [
+                Finding("upload", f"files/{file_id}", "an upload that was not gone on with")
+                for file_id in await uploads.found()
+            ]
             if fix:
                 await orphans.remove()
+                await uploads.remove()
         return Health(findings, await _advice(link), mended=fix)
     finally:
         await link.close()

@@ -17,10 +17,12 @@ from apps.management.loops.janitor import Janitor
 from apps.management.loops.matcher import Matcher
 from apps.management.loops.orphans import Orphans
 from apps.management.loops.reaper import Reaper
+from apps.management.loops.uploads import Uploads
 from apps.management.loops.webhooks import Deliverer
 from apps.management.settings import ManagementSettings
 from apps.management.webhooks.sender import Sender
 from apps.sessions import outbox, outside, store
+from apps.sessions.vault import Vault
 from blueengine import ledger
 from blueengine.errors import BlueEngineError
 from blueengine.ids import nanoid
@@ -55,7 +57,7 @@ async def delivering(
     clock = SystemClock()
     async with outside.client(rules) as client:
         deliverer = Deliverer(
-            outbox.Outbox(link),
+            outbox.Outbox(link, Vault.parse(settings.secret_key)),
             sessions,
             Sender(client, clock, timeout=timeout),
             clock=clock,
@@ -125,6 +127,8 @@ async def serve(settings: ManagementSettings, *, stop: asyncio.Event) -> bool:
             if blobs and await sessions.lease("orphans", replica, seconds=every * 0.9):
                 older = settings.orphan_age_seconds
                 await Orphans(sessions, blobs, SystemClock(), older=older).remove()
+                older = settings.upload_age_seconds
+                await Uploads(blobs, SystemClock(), older=older).remove()
             await asyncio.sleep(every)
 
         async def forget_dead() -> None:

@@ -1,10 +1,12 @@
 """What management can be told by its environment."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
+from apps.sessions import vault
 from blueengine.errors import SettingsError
+from blueengine.settings import secrets
 from blueengine.settings.system import SystemSettings, convert
 
 
@@ -13,6 +15,9 @@ class ManagementSettings:
     """Settings of one replica. Each is read from the environment variable in capitals; seconds."""
 
     system: SystemSettings
+    secret_key: str = field(default="", repr=False)
+    """What opens secrets of webhooks in Redis: ``BLUEENGINE_SECRET_KEY``, or the mounted file of that
+    name; the same as the gateways'."""
     wake_block_seconds: float = 5.0
     """How long one blocking read of the wake stream lasts; no wake-up waits for it."""
     wake_claim_seconds: float = 5.0
@@ -33,6 +38,10 @@ class ManagementSettings:
     orphan_age_seconds: float = 3600.0
     """Those that are younger are left alone: their session may be about to be submitted."""
 
+    upload_age_seconds: float = 86_400.0
+    """An upload in several requests that nothing was added to for so long is removed; looked for as
+    often as blobs of no session."""
+
     @classmethod
     def load(cls, environment: Mapping[str, str]) -> Self:
         """Return the settings in force.
@@ -42,12 +51,13 @@ class ManagementSettings:
         """
         system = SystemSettings.load(environment, config_variable="BLUEEDGE_CFG")
         values: dict[str, Any] = {}
-        for field in fields(cls):
-            name = field.name.upper()
-            if field.name == "system" or name not in environment:
+        for one in fields(cls):
+            name = one.name.upper()
+            if one.name in {"system", "secret_key"} or name not in environment:
                 continue
             seconds = convert(environment[name], float, f"the environment variable {name}")
             if not isinstance(seconds, float) or seconds <= 0:
                 raise SettingsError(f"the environment variable {name} must be greater than 0")
-            values[field.name] = seconds
-        return cls(system=system, **values)
+            values[one.name] = seconds
+        secret_key = secrets.find(vault.VARIABLE, environment, default="")
+        return cls(system=system, secret_key=secret_key, **values)

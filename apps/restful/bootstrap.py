@@ -17,6 +17,7 @@ from apps.restful.settings import RestfulSettings
 from apps.sessions import live, outbox, outside
 from apps.sessions.live import LiveStore
 from apps.sessions.store import SCRIPTS, SessionStore
+from apps.sessions.vault import Vault
 from blueengine import ids, ledger
 from blueengine.errors import SettingsError
 from blueengine.kit.clock import SystemClock
@@ -51,13 +52,14 @@ async def open_parts(settings: RestfulSettings) -> AsyncIterator[Parts]:
     """Connect to Redis and open the blob folder.
 
     Raises:
-        SettingsError: The blob folder cannot be made, or OUTSIDE_ALLOW cannot be read.
+        SettingsError: The blob folder cannot be made, or OUTSIDE_ALLOW or a secret key cannot be read.
         StoreAwayError: Redis cannot be reached.
     """
     try:
         settings.blobs.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise SettingsError(f"BLOB_DIR {settings.blobs} cannot be made: {exc.strerror}") from exc
+    vault = Vault.parse(settings.secret_key)
     rules = outside.Rules.parse(settings.system.outside_allow)
     pokes = Pokes(f"gateway-{ids.nanoid(os.urandom, 12)}")
     audit = Audit.to(settings.audit_log) if settings.keys_needed else Audit(None)
@@ -70,7 +72,7 @@ async def open_parts(settings: RestfulSettings) -> AsyncIterator[Parts]:
         )
         stack.push_async_callback(link.close)
         await link.open()
-        store, clock = SessionStore(link), SystemClock()
+        store, clock = SessionStore(link, vault), SystemClock()
         known_keys = Keys(KeyStore(link, os.urandom), clock, rate=settings.rate)
         ears = Link(
             settings.system.redis,
@@ -91,7 +93,7 @@ async def open_parts(settings: RestfulSettings) -> AsyncIterator[Parts]:
             store=store,
             live=live_store,
             taps=taps,
-            outbox=outbox.Outbox(link),
+            outbox=outbox.Outbox(link, vault),
             fetcher=Fetcher(
                 await stack.enter_async_context(outside.client(rules, follow_redirects=True)),
                 rules,

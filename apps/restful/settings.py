@@ -7,12 +7,14 @@ blob folder) is in ``blueengine.settings.system``.
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
+from apps.sessions import vault
 from apps.sessions.store import PACK, SPREAD
 from blueengine.errors import SettingsError
+from blueengine.settings import secrets
 from blueengine.settings.system import SystemSettings, convert, read_yaml
 
 CONFIG_VARIABLE: Final = "BLUEEDGE_CFG"
@@ -33,6 +35,9 @@ class RestfulSettings:
     """Listen beyond loopback with ``auth`` off: who reaches the port may do everything."""
     rate: float = 0.0
     """Requests per second of a key that has no rate of its own, at each gateway; 0: no limit."""
+    secret_key: str = field(default="", repr=False)
+    """What seals secrets of webhooks in Redis: ``BLUEENGINE_SECRET_KEY``, or the mounted file of that
+    name. Management must have the same."""
     audit_log: str = ""
     """File for the audit log; empty: standard error. Written only where keys are needed."""
     port: int = 8080
@@ -125,24 +130,25 @@ class RestfulSettings:
         section: Any = (read_yaml(Path(file)).get("RESTFUL") or {}) if file else {}
         if not isinstance(section, dict):
             raise SettingsError(f"{file}: RESTFUL must hold names and values")
-        known = [field for field in fields(cls) if field.name != "system"]
-        unknown = set(section) - {field.name.upper() for field in known}
+        known = [one for one in fields(cls) if one.name not in {"system", "secret_key"}]
+        unknown = set(section) - {one.name.upper() for one in known}
         if unknown:
             raise SettingsError(f"{file}: unknown RESTFUL.{min(map(str, unknown))}")
         values: dict[str, Any] = {}
-        for field in known:
-            name = field.name.upper()
+        for one in known:
+            name = one.name.upper()
             source, raw = f"{file}: RESTFUL.{name}", section.get(name)
             if f"RESTFUL_{name}" in environment:
                 source = f"the environment variable RESTFUL_{name}"
                 raw = environment[f"RESTFUL_{name}"]
             if raw is not None:
-                values[field.name] = convert(raw, type(field.default), source)
+                values[one.name] = convert(raw, type(one.default), source)
         if "auth" not in values and AUTH_VARIABLE in environment:
             values["auth"] = environment[AUTH_VARIABLE]
         # YAML takes a bare `on` for a truth value
         if values.get("auth") in {"True", "False"}:
             values["auth"] = "on" if values["auth"] == "True" else "off"
+        values["secret_key"] = secrets.find(vault.VARIABLE, environment, default="")
         return replace(cls(system=system), **values)
 
 

@@ -5,6 +5,7 @@ delivered again. Promises are as in ``apps.sessions.store``: any method may be r
 """
 
 import base64
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,14 @@ from typing import Any, Final
 
 import msgspec
 
+from apps.sessions.vault import PLAIN, SealedError, Vault
 from blueengine.kit.redis_link import Arg, Link
 from blueengine.wire import codec, names
 from blueengine.wire.webhook import Event, Webhook
 
-SCRIPTS: Final = ("hook_claim", "hook_settle", "hook_redeliver", "hook_secrets")
+log = logging.getLogger(__name__)
+
+SCRIPTS: Final = ("hook_claim", "hook_settle", "hook_redeliver", "hook_secrets", "hook_reseal")
 """The scripts a link must know to be used by an outbox."""
 
 DAY: Final = 86_400
@@ -93,7 +97,7 @@ def new_secret() -> str:
     return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
-def described(webhooks: Sequence[Webhook]) -> list[Arg]:
+def described(webhooks: Sequence[Webhook], vault: Vault) -> list[Arg]:
     """Return the arguments of the submit script that make these webhooks the session's."""
     if not webhooks:
         return [""]
@@ -102,15 +106,16 @@ def described(webhooks: Sequence[Webhook]) -> list[Arg]:
         | ({"with": hook.results} if hook.results else {})
         for hook in webhooks
     ]
-    return [msgspec.json.encode(known), *map(codec.encode, webhooks)]
+    return [msgspec.json.encode(known), *(vault.seal(codec.encode(hook)) for hook in webhooks)]
 
 
 class Outbox:
     """The services' view of the outbox."""
 
-    def __init__(self, link: Link) -> None:
-        """Work over ``link``, which must know ``SCRIPTS``."""
+    def __init__(self, link: Link, vault: Vault = PLAIN) -> None:
+        """Work over ``link``, which must know ``SCRIPTS``; ``vault`` keeps what is secret."""
         self._link = link
+        self._vault = vault
 
     # -- delivering -------------------------------------------------------------------------------
 
@@ -132,13 +137,20 @@ class Outbox:
         claims = []
         for queue, number, tries, since, hook, raw, body, gone in found:
             event = msgspec.json.decode(raw, type=Event)
+            try:
+                webhook = self._webhook(hook)
+            except (
+                SealedError
+            ) as exc:  # it stays first in its queue, and is due again after the lease
+                log.error("event %s waits: %s", event.id, exc)
+                continue
             claims.append(
                 Claim(
                     queue=queue.decode(),
                     number=number,
                     tries=int(tries),
                     age=(int(now) - int(since or event.at)) / 1e6,
-                    webhook=codec.decode(Webhook, hook),
+                    webhook=webhook,
                     event=event,
                     body=body,
                     gone=bool(gone),
@@ -241,7 +253,7 @@ class Outbox:
             fields = dict(zip(flat[::2], flat[1::2], strict=True))
             if b"hook" not in fields:
                 continue
-            webhook = codec.decode(Webhook, fields[b"hook"])
+            webhook = self._webhook(fields[b"hook"])
             told, dropped = (int(fields.get(name) or 0) for name in (b"told", b"dropped"))
             newest = told - max(0, waiting - 1)  # the first that waits may have been tried
             ids = [
@@ -278,7 +290,7 @@ class Outbox:
             found.append(
                 Delivery(
                     event=msgspec.json.decode(event, type=Event),
-                    webhook=codec.decode(Webhook, hook),
+                    webhook=self._webhook(hook),
                     state=state.decode(),
                     tries=int(count),
                     next_try=int(next_try or 0),
@@ -286,6 +298,9 @@ class Outbox:
                 )
             )
         return found
+
+    def _webhook(self, kept: bytes) -> Webhook:
+        return codec.decode(Webhook, self._vault.open(kept))
 
     # -- secrets ----------------------------------------------------------------------------------
 
@@ -300,9 +315,19 @@ class Outbox:
         return await self._secrets(tenant, "rotate", keep_old)
 
     async def _secrets(self, tenant: str, how: str, keep_old: float) -> list[Secret]:
-        flat = await self._link.run("hook_secrets", tenant, new_secret(), how, int(keep_old * 1e6))
-        words = [word.decode() for word in flat]
+        made = self._vault.seal(new_secret().encode())
+        flat = await self._link.run("hook_secrets", tenant, made, how, int(keep_old * 1e6))
+        await self._reseal(tenant, flat[::3])
         return [
-            Secret(value, int(created), int(until))
-            for value, created, until in zip(words[::3], words[1::3], words[2::3], strict=True)
+            Secret(self._vault.open(value).decode(), int(created), int(until))
+            for value, created, until in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
         ]
+
+    async def _reseal(self, tenant: str, kept: Sequence[bytes]) -> None:
+        """Have the first key of the vault seal what it has not: so an old key can go one day."""
+        pairs: list[Arg] = []
+        for value in kept:
+            if self._vault.is_outdated(value):
+                pairs += [value, self._vault.seal(self._vault.open(value))]
+        if pairs:
+            await self._link.run("hook_reseal", tenant, *pairs)

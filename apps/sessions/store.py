@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from apps.sessions import outbox
+from apps.sessions.vault import PLAIN, Vault
 from blueengine.kit import aio
 from blueengine.kit.redis_link import Arg, Link
 from blueengine.wire import codec, names
@@ -262,9 +263,10 @@ def told_results(poke: bytes) -> dict[str, list[Stored]]:
 class SessionStore:
     """The services' view of the ledger."""
 
-    def __init__(self, link: Link) -> None:
-        """Work over ``link``, which must know ``SCRIPTS``."""
+    def __init__(self, link: Link, vault: Vault = PLAIN) -> None:
+        """Work over ``link``, which must know ``SCRIPTS``; ``vault`` keeps what is secret."""
         self._link = link
+        self._vault = vault
 
     # -- a session --------------------------------------------------------------------------------
 
@@ -290,7 +292,7 @@ class SessionStore:
         stored: list[Arg] = []
         for channel, item in new.stored:
             stored += [channel, codec.encode(item)]
-        hooks, *described = outbox.described(new.webhooks)
+        hooks, *described = outbox.described(new.webhooks, self._vault)
         reply = await self._link.run(
             "submit",
             new.session,

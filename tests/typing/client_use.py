@@ -14,11 +14,17 @@ from blueengine.client import (
     AsyncSession,
     Blob,
     Client,
+    Delivery,
     Event,
+    Key,
     Many,
+    NewKey,
     Node,
     Outcome,
+    Secret,
     Session,
+    SessionWebhook,
+    Tenant,
     Upload,
     Webhook,
     WebhookEvent,
@@ -67,9 +73,29 @@ def blocking(client: Client, blob: Blob) -> None:
     assert_type(client.read(blob), bytes)
     assert_type(next(client.sessions(limit=1)), Row)
     assert_type(client.array(blob).shape, tuple[Any, ...])
+    assert_type(session.webhooks(), list[SessionWebhook])
     session.wait(3)  # pyright: ignore[reportCallIssue]
     client.submit()  # pyright: ignore[reportCallIssue]
     client.run(building(), rank="high")  # pyright: ignore[reportArgumentType]
+
+
+async def operating(client: AsyncClient) -> None:
+    assert_type(client.deliveries(state="retrying"), AsyncGenerator[Delivery, None])
+    assert_type(await client.redeliver("evt_a"), Delivery)
+    assert_type(await client.webhook_secrets(), list[Secret])
+    assert_type(await client.create_key(tenant="a", scopes=["read"]), NewKey)
+    assert_type([key async for key in client.api_keys()], list[Key])
+    client.deliveries(state="lost")  # pyright: ignore[reportArgumentType]
+    await client.create_key(scopes=["fly"])  # pyright: ignore[reportArgumentType]
+
+
+def operating_blocking(client: Client) -> None:
+    assert_type(next(client.deliveries()), Delivery)
+    assert_type(client.rotate_webhook_secret(keep_old=0), list[Secret])
+    assert_type(client.revoke_key("a"), Key)
+    assert_type(client.tenants(), list[Tenant])
+    assert_type(client.limit_tenant("a", max_running=3), Tenant)
+    client.limit_tenant("a", 3)  # pyright: ignore[reportCallIssue]
 
 
 def webhook(body: bytes, headers: dict[str, str]) -> None:

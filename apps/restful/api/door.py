@@ -110,7 +110,7 @@ class Door:
         rule = found.rule
         if rule.scope is None:
             return
-        who = scope[WHO] = await self._parts.keys.who(_key(scope))
+        who = scope[WHO] = await self._parts.keys.who(key_in(scope))
         check_scope(who, rule.scope)
         if rule.operator and who.tenant != OPERATOR:
             raise ForbiddenError.because(f"this is for keys of the tenant {OPERATOR!r} only")
@@ -123,24 +123,31 @@ class Door:
         if status in _ANONYMOUS and self._lines.take(time.monotonic()) > 0:
             self._left_out += 1
             return
-        who: Who | None = scope.get(WHO)
-        facts: dict[str, Any] = {
-            "time": when(int(self._parts.clock.unix() * 1e6)),
-            "key": who.key if who else id_of(_key_or_nothing(scope)) or "",
-            "tenant": who.tenant if who else "",
-            "method": method,
-            "route": found.path,
-            "session": scope.get(SESSION, ""),
-            "status": status,
-            "outcome": code or ("ok" if 0 < status < 400 else "refused" if status else "broken"),
-            "from": scope["client"][0] if scope.get("client") else "",
-        }
+        facts = line(self._parts, scope, method=method, route=found.path, status=status, code=code)
         if self._left_out:
             facts["left_out"], self._left_out = self._left_out, 0
         self._parts.audit.write(facts)
 
 
-def _key(scope: Scope) -> str:
+def line(
+    parts: Parts, scope: Scope, *, method: str, route: str, status: int, code: str = ""
+) -> dict[str, Any]:
+    """Return a line of the audit log; ``code`` is the error's, if it is one."""
+    who: Who | None = scope.get(WHO)
+    return {
+        "time": when(int(parts.clock.unix() * 1e6)),
+        "key": who.key if who else id_of(_key_or_nothing(scope)) or "",
+        "tenant": who.tenant if who else "",
+        "method": method,
+        "route": route,
+        "session": scope.get(SESSION, ""),
+        "status": status,
+        "outcome": code or ("ok" if 0 < status < 400 else "refused" if status else "broken"),
+        "from": scope["client"][0] if scope.get("client") else "",
+    }
+
+
+def key_in(scope: Scope) -> str:
     """Return the key in a request's headers.
 
     Raises:

@@ -11,7 +11,6 @@ from apps.restful.api.problems import WORDS
 from apps.restful.api.rules import Rule
 from apps.restful.api.schemas import KeyRequest, SingleEngineRequest, TenantRequest, WorkflowRequest
 
-WAIT_NOTE: Final = "Answer when the session ends or after this time, whichever is first."
 _REF: Final = "#/components/schemas/{model}"
 _READ: Final[tuple[type[BaseModel], ...]] = (
     KeyRequest,

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from apps.restful.api.responses import refusal
 from apps.restful.api.schemas import ErrorEnvelope
 from apps.restful.service import errors
+from apps.sessions.vault import SealedError
 from blueengine.errors import BlueEngineError, DecodeError, ReadOnlyStoreError, StoreAwayError
 from blueengine.graph.dag import Fault, pointer
 from blueengine.transport.blobs import BlobError
@@ -38,6 +39,7 @@ STATUS: Final[dict[type[BlueEngineError], int]] = {
     errors.BusyError: 503,
     StoreAwayError: 503,
     ReadOnlyStoreError: 503,
+    SealedError: 503,
     errors.StorageFullError: 507,
 }
 """The first class of an error's ancestry that stands here decides; any other error is a 500."""

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from apps.restful.api import body, convert, schemas
 from apps.restful.api.deps import PartsOf, WhoAsks
+from apps.restful.api.params import Wait
 from apps.restful.api.problems import document, documented
 from apps.restful.api.responses import ok
 from apps.restful.api.routes_files import word
@@ -64,15 +65,7 @@ async def push_message(
     file_name: Annotated[
         str, Query(alias="name", description="File name of a binary message.")
     ] = "",
-    wait: Annotated[
-        float,
-        Query(
-            alias="waitTimeSecond",
-            ge=0,
-            allow_inf_nan=False,
-            description="Wait for room so long before 429.",
-        ),
-    ] = 0.0,
+    wait: Wait = 0.0,
     idempotency_key: Annotated[
         str,
         Header(
@@ -87,7 +80,8 @@ async def push_message(
     JSON as `application/json`: any value for a JSON channel, a string for Text, and for the binary
     types `{"base64"}` or `{"fileId"}` as in start data. Any other content type is the message
     itself, as bytes, for a binary channel. What comes before the session runs is kept and released
-    with its input. When the engines have too much to consume, 429.
+    with its input. When the engines have too much to consume, 429;
+    with `waitTimeSecond` only when there is no room by then.
     """
     if idempotency_key:
         convert.check_key(idempotency_key)

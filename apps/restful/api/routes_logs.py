@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from apps.restful.api import render, schemas
 from apps.restful.api.deps import PartsOf
+from apps.restful.api.params import Wait
 from apps.restful.api.problems import document, documented
 from apps.restful.api.responses import ok
 from apps.restful.service import logs
@@ -31,15 +32,7 @@ async def read_logs(
         str, Query(max_length=64, description="From the page before; empty: the first line.")
     ] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
-    wait: Annotated[
-        float,
-        Query(
-            alias="waitTimeSecond",
-            ge=0,
-            allow_inf_nan=False,
-            description="Where there is no line yet: answer at the next one, or after this time.",
-        ),
-    ] = 0.0,
+    wait: Wait = 0.0,
 ) -> Response:
     """Return what engines logged (`context.logger`): the last thousand lines or so of all attempts."""
     if after and not logs.is_line_id(after):

@@ -15,7 +15,8 @@ from apps.restful.api import body, convert, render, schemas, sse
 from apps.restful.api.deps import PartsOf, WhoAsks, parts_of
 from apps.restful.api.door import SESSION, who_of
 from apps.restful.api.download import DOCUMENTS, bytes_response, file_response
-from apps.restful.api.openapi import WAIT_NOTE, reads
+from apps.restful.api.openapi import reads
+from apps.restful.api.params import Wait
 from apps.restful.api.problems import document, documented
 from apps.restful.api.responses import ok
 from apps.restful.service import feed, read, watch
@@ -41,10 +42,6 @@ _TRIED: Final = document(
     schemas.Envelope[schemas.SessionAnswer | schemas.DryRun],
     says="It has ended; or, of a dry run, what would become of it.",
 )
-
-Wait = Annotated[
-    float, Query(alias="waitTimeSecond", ge=0, allow_inf_nan=False, description=WAIT_NOTE)
-]
 
 
 def answered(answer: Answer) -> Response:
@@ -311,6 +308,7 @@ Taps = Annotated[
 )
 async def follow_session(
     parts: PartsOf,
+    who: WhoAsks,
     session_id: str,
     tap: Taps,
     last_event_id: Annotated[str, Header(alias="Last-Event-ID")] = "",
@@ -328,4 +326,4 @@ async def follow_session(
     if not await feed.has_more(parts, session_id, after=last_event_id):
         return Response(status_code=204)
     watcher = await watch.watcher(parts, session_id, tap)
-    return sse.EventStream(parts, session_id, after=last_event_id, watcher=watcher)
+    return sse.EventStream(parts, session_id, who, after=last_event_id, watcher=watcher)

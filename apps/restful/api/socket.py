@@ -16,12 +16,18 @@ import msgspec
 import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from apps.restful.api import body, convert, problems, render, sse
+from apps.restful.api import body, convert, door, problems, render, sse
 from apps.restful.api.routes_files import word
+from apps.restful.api.rules import WEBSOCKET
 from apps.restful.service import feed, push
 from apps.restful.service.access import Who, check_scope
 from apps.restful.service.answer import load_inline
-from apps.restful.service.errors import InvalidError, MalformedError, TooLargeError
+from apps.restful.service.errors import (
+    InvalidError,
+    MalformedError,
+    TooLargeError,
+    UnauthorizedError,
+)
 from apps.restful.service.parts import Parts
 from apps.restful.service.taps import Watcher
 from apps.sessions.live import Target
@@ -41,6 +47,8 @@ RESTART: Final = 1012
 """The gateway stops; the client connects again with the last id it saw."""
 AWAY: Final = 1013
 """Redis is away; the client tries again later."""
+NO_KEY: Final = 1008
+"""The key is no longer valid."""
 BROKEN: Final = 1011
 """An error of the platform."""
 LARGEST: Final = 1 << 20
@@ -124,6 +132,8 @@ class Socket:
         if isinstance(exc, BlueEngineError) and problems.status_of(exc) == 503:
             log.warning("the socket of %s broke off: %s", self._session, exc)
             return AWAY
+        if isinstance(exc, UnauthorizedError):
+            return NO_KEY
         log.error("the socket of %s broke", self._session, exc_info=exc)
         return BROKEN
 
@@ -145,6 +155,7 @@ class Socket:
         )
         async with contextlib.aclosing(events):
             async for entry in events:
+                await self._parts.keys.check(self._who)
                 if entry is None:
                     continue  # the protocol's own pings keep the connection alive
                 if self._results:
@@ -228,14 +239,17 @@ class Socket:
     async def _take_frames(self) -> None:
         """Answer each frame in turn. The next is read when this one is done with."""
         while True:
-            ref = None
+            ref, frame = None, None
             try:
                 frame = self._parse(await self._receive())
                 ref = frame.ref
                 answer = await self._do(frame)
+                self._write_down(frame, 200 if answer["repeated"] else 202)
             except BlueEngineError as exc:
                 status = problems.status_of(exc)
-                if status == 500:
+                if frame is not None:
+                    self._write_down(frame, status, exc.code)
+                if status in {401, 500}:
                     raise
                 answer = {
                     "type": "error",
@@ -244,6 +258,22 @@ class Socket:
                     "errors": problems.shown(exc),
                 }
             await self._send({**answer, "ref": ref})
+
+    def _write_down(self, frame: Frame, status: int, code: str = "") -> None:
+        """Write a frame into the audit log: what was to be done to which channel, nothing of it."""
+        if self._parts.audit.is_kept:
+            route = self._websocket.scope["route"].path
+            facts = door.line(
+                self._parts,
+                self._websocket.scope,
+                method=WEBSOCKET,
+                route=route,
+                status=status,
+                code=code,
+            )
+            self._parts.audit.write(
+                {**facts, "frame": frame.type[:40], "channel": frame.channel[:64]}
+            )
 
     async def _receive(self) -> str | bytes:
         message = await self._websocket.receive()
@@ -268,6 +298,8 @@ class Socket:
         data: str | bytes = await self._receive() if frame.binary else b""
         if isinstance(data, str):
             raise MalformedError.because("the frame behind this one must be binary")
+        if self._who.key:  # a frame counts as a request, and the key may have been revoked
+            await self._parts.keys.who(door.key_in(self._websocket.scope))
         check_scope(self._who, Scope.SUBMIT)
         target = await push.find(self._parts, self._session, frame.channel)
         match frame.type:
@@ -308,6 +340,7 @@ class Socket:
 
 _REASONS: Final = {
     ENDED: "the session has ended",
+    NO_KEY: "the API key is no longer valid",
     RESTART: "the gateway stops; connect again with ?after=",
     BROKEN: "an error of the platform; its log says more",
     AWAY: "Redis is away; try again later with ?after=",

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from apps.restful.api import render
 from apps.restful.api.problems import Documents
+from apps.restful.service.access import Who
 from apps.restful.service.feed import follow
 from apps.restful.service.parts import Parts
 from apps.restful.service.taps import Watcher
@@ -62,12 +63,12 @@ class EventStream(Response):
     media_type = "text/event-stream"
 
     def __init__(
-        self, parts: Parts, session: str, *, after: str, watcher: Watcher | None = None
+        self, parts: Parts, session: str, who: Who, *, after: str, watcher: Watcher | None = None
     ) -> None:
         """Keep the arguments; the stream begins when the response is sent."""
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
-        self._parts, self._session, self._after = parts, session, after
+        self._parts, self._session, self._who, self._after = parts, session, who, after
         self._watcher = watcher
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,6 +103,7 @@ class EventStream(Response):
         events = follow(self._parts, self._session, after=self._after, alive_every=ALIVE_EVERY)
         async with contextlib.aclosing(events):
             async for entry in events:
+                await self._parts.keys.check(self._who)
                 line = b":\n\n" if entry is None else text(self._session, entry)
                 await send(_body(line))
                 if self._watcher and entry and entry.fields.get("st") == "processing":

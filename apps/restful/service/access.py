@@ -105,11 +105,7 @@ class Keys:
             known = await self._look_up(key_id, known, now)
         if known is None or not hmac.compare_digest(known.record.digest, digest(key)):
             raise _unauthorized("this API key is not known here")
-        record = known.record
-        if record.revoked or record.expires:
-            state = record.state(self._clock.unix())
-            if state != "active":
-                raise _unauthorized(f"the API key {key_id} is {state}; ask for a new one")
+        self._check_state(known.record)
         if known.bucket is not None and (wait := known.bucket.take(now)) > 0:
             raise TooManyError.because(
                 f"the API key {key_id} sends more than {known.bucket.rate:g} requests per second",
@@ -117,6 +113,29 @@ class Keys:
                 retry_after=wait,
             )
         return known.who
+
+    async def check(self, who: Who) -> None:
+        """See that a key is still valid, for an answer that lasts; it counts as no request.
+
+        Raises:
+            UnauthorizedError: It is not.
+            StoreAwayError: The key cannot be looked up.
+        """
+        if not who.key:
+            return
+        now = self._clock.monotonic()
+        known = self._known.get(who.key)
+        if known is None or known.until < now:
+            known = await self._look_up(who.key, known, now)
+        if known is None:
+            raise _unauthorized("this API key is not known here")
+        self._check_state(known.record)
+
+    def _check_state(self, record: KeyRecord) -> None:
+        if record.revoked or record.expires:
+            state = record.state(self._clock.unix())
+            if state != "active":
+                raise _unauthorized(f"the API key {record.id} is {state}; ask for a new one")
 
     async def _look_up(self, key_id: str, known: _Known | None, now: float) -> _Known | None:
         if known is not None:

@@ -1,8 +1,9 @@
 """The audit log: who did what, one JSON object a line.
 
 A line is written when a request has been answered: for everything that changes something, and for
-everything that is refused for its key (401, 403, a session of another tenant, 429). Plain reads are
-not in it. A line holds ids and routes as the API's document names them; no header, no query, no
+everything that is refused for its key (401, 403, a session of another tenant, 429). What a client
+sends over a WebSocket is a line a frame, and the socket itself another one at its end. Plain reads
+are not in it. A line holds ids and routes as the API's document names them; no header, no query, no
 body, so no secret either.
 """
 
@@ -45,6 +46,11 @@ class Audit:
             raise SettingsError(
                 f"RESTFUL_AUDIT_LOG {path} cannot be written to: {exc.strerror}"
             ) from exc
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether lines go anywhere."""
+        return self._descriptor is not None
 
     def close(self) -> None:
         """Close the file."""

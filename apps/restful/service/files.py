@@ -12,7 +12,7 @@ import msgspec
 
 from apps.restful.service.errors import StorageFullError, TooLargeError
 from blueengine.ids import Entropy, nanoid
-from blueengine.transport.blobs import BlobFolder, upload_ref
+from blueengine.transport.blobs import PARTIAL, BlobFolder, upload_ref
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 PIECE: Final = 1 << 20
@@ -113,7 +113,7 @@ class _Writer:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._partial = path.with_name(path.name + ".partial")
+        self._partial = path.with_name(path.name + PARTIAL)
         self._digest = hashlib.sha256()
 
     def open(self) -> None:

@@ -7,7 +7,7 @@ from apps.restful.service.access import Who
 from apps.restful.service.errors import ForbiddenError, InvalidError, UnknownError
 from apps.restful.service.parts import Parts
 from apps.sessions.store import TenantState
-from blueengine.wire.access import OPERATOR, KeyRecord, Scope, is_tenant
+from blueengine.wire.access import NOBODY, OPERATOR, KeyRecord, Scope, is_tenant
 
 
 async def create_key(
@@ -108,7 +108,10 @@ async def limit_tenant(
 
 def _check_tenant(tenant: str, loc: str) -> None:
     if not is_tenant(tenant):
-        msg = "a tenant is 1 to 63 letters, digits, _ and -, beginning with a letter or digit"
+        msg = (
+            "a tenant is 1 to 63 letters, digits, _ and -, beginning with a letter or digit; "
+            f"{NOBODY!r} is taken"
+        )
         raise InvalidError.because(msg, loc=loc, kind="bad-tenant")
 
 

@@ -26,7 +26,7 @@ from apps.restful.service.errors import (
 )
 from apps.restful.service.files import PIECE, Upload, facts_file, find, is_id
 from blueengine.ids import Entropy, nanoid
-from blueengine.transport.blobs import BlobFolder, upload_ref
+from blueengine.transport.blobs import PARTIAL, BlobFolder, upload_ref
 
 
 class Begun(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +46,7 @@ def _begun_file(path: Path) -> Path:
 
 
 def _partial(path: Path) -> Path:
-    return path.with_name(path.name + ".partial")
+    return path.with_name(path.name + PARTIAL)
 
 
 def look(blobs: BlobFolder, file_id: str, who: Who) -> Begun | Upload:
@@ -164,7 +164,13 @@ def _open_at(path: Path, first: int) -> io.FileIO:
         problem = ConflictError.because("another request writes to this upload", kind="upload-busy")
     else:
         has = file.seek(0, os.SEEK_END)
-        if has != first:
+        if not os.fstat(file.fileno()).st_nlink:  # it was finished or has expired meanwhile
+            problem = ConflictError.because(
+                "the upload is complete, or it was left alone for so long that it is gone; see "
+                "GET /files/{fileId}/upload",
+                kind="upload-complete",
+            )
+        elif has != first:
             msg = f"the next byte of the upload is number {has}, not {first}"
             problem = ConflictError.because(msg, loc="/header/Content-Range", kind="wrong-offset")
     if problem is not None:

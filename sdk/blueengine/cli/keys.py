@@ -3,16 +3,17 @@
 import re
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
-from urllib.parse import quote
 
 import typer
 
 from blueengine.cli import output
 from blueengine.cli.output import Json, Url, UsageError
 from blueengine.errors import BlueEngineError
-from blueengine.wire.access import OPERATOR, Scope, is_tenant
+from blueengine.wire.access import NOBODY, OPERATOR, Scope, is_tenant
 
 if TYPE_CHECKING:
+    from blueengine.client import AsyncClient
+    from blueengine.client.answers import Key, NewKey
     from blueengine.ledger.keys import KeyStore
     from blueengine.wire.access import KeyRecord
 
@@ -28,7 +29,6 @@ app = typer.Typer(
 
 TITLES: Final = ("KEY", "TENANT", "SCOPES", "STATE", "CREATED", "LAST USED", "NAME")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_ROUTE: Final = "/api/v1/keys"
 
 RedisUrl = Annotated[
     str,
@@ -76,7 +76,9 @@ def create_key(
     scopes = scope or [Scope.SUBMIT, Scope.READ]
     lasts = _seconds(expires) if expires else 0.0
     if tenant and not is_tenant(tenant):
-        raise UsageError("a tenant is 1 to 63 letters, digits, _ and -, the first no sign")
+        raise UsageError(
+            f"a tenant is 1 to 63 letters, digits, _ and -, the first no sign, and not {NOBODY!r}"
+        )
     if redis_url:
         record, key = _with_redis(
             redis_url,
@@ -89,21 +91,26 @@ def create_key(
                 max_body=max_body,
             ),
         )
-        made = {"key": key, **_view(record)}
+        made = _as_new_key(record, key)
     else:
-        asked: dict[str, Any] = {"scopes": scopes, "tenant": tenant, "name": name}
-        asked |= {"ratePerSecond": rate, "maxBody": max_body}
-        asked |= {"expiresInSecond": lasts} if lasts else {}
         made = output.with_client(
-            url, lambda client: client.request("POST", _ROUTE, json=asked, repeatable=False)
+            url,
+            lambda client: client.create_key(
+                tenant=tenant,
+                scopes=scopes,
+                name=name,
+                expires_in=lasts or None,
+                rate=rate,
+                max_body=max_body,
+            ),
         )
     if json:
         output.print_json(made)
         return
-    typer.echo(made["key"])
-    until = f", valid until {made['expiresAt']}" if made["expiresAt"] else ""
+    typer.echo(made.key)
+    until = f", valid until {made.expires_at}" if made.expires_at else ""
     typer.echo(
-        f"Key {made['id']} of {made['tenant']} ({', '.join(made['scopes'])}{until}). Keep it now: it "
+        f"Key {made.id} of {made.tenant} ({', '.join(made.scopes)}{until}). Keep it now: it "
         "cannot be shown again.\nUse it: export BLUEENGINE_API_KEY=…",
         err=True,
     )
@@ -124,13 +131,9 @@ def list_keys(
     """
     if redis_url:
         records = _with_redis(redis_url, lambda store: store.list(tenant=tenant, limit=limit))
-        found = [_view(record) for record in records]
+        found = [_as_key(record) for record in records]
     else:
-        params = {"tenant": tenant, "limit": limit}
-        answer = output.with_client(
-            url, lambda client: client.request("GET", _ROUTE, params=params)
-        )
-        found = answer["keys"]
+        found = output.with_client(url, lambda client: _listed(client, tenant, limit))
     if json:
         output.print_json(found)
         return
@@ -138,13 +141,13 @@ def list_keys(
         TITLES,
         [
             (
-                key["id"],
-                key["tenant"],
-                ",".join(key["scopes"]),
-                key["state"],
-                key["createdAt"],
-                key["lastUsedAt"] or "-",
-                key["name"] or "-",
+                key.id,
+                key.tenant,
+                ",".join(key.scopes),
+                key.state,
+                key.created_at,
+                key.last_used_at or "-",
+                key.name or "-",
             )
             for key in found
         ],
@@ -166,14 +169,17 @@ def revoke_key(
     if key.startswith("be_"):
         raise UsageError("give the key's id, which is the part between the first two _")
     if redis_url:
-        done = _view(_with_redis(redis_url, lambda store: _revoked(store, key)))
+        done = _as_key(_with_redis(redis_url, lambda store: _revoked(store, key)))
     else:
-        route = f"{_ROUTE}/{quote(key, safe='')}"
-        done = output.with_client(url, lambda client: client.request("DELETE", route))
+        done = output.with_client(url, lambda client: client.revoke_key(key))
     if json:
         output.print_json(done)
         return
-    typer.echo(f"{done['id']} of {done['tenant']} is {done['state']}.")
+    typer.echo(f"{done.id} of {done.tenant} is {done.state}.")
+
+
+async def _listed(client: "AsyncClient", tenant: str, limit: int) -> "list[Key]":
+    return [key async for key in client.api_keys(tenant=tenant, limit=limit)]
 
 
 def _seconds(text: str) -> float:
@@ -190,10 +196,18 @@ async def _revoked(store: "KeyStore", key: str) -> "KeyRecord":
     return record
 
 
-def _view(record: "KeyRecord") -> dict[str, Any]:
+def _as_key(record: "KeyRecord") -> "Key":
+    from blueengine.client.answers import Key, as_record
     from blueengine.ledger.keys import view
 
-    return view(record, _now())
+    return as_record(Key, view(record, _now()))
+
+
+def _as_new_key(record: "KeyRecord", key: str) -> "NewKey":
+    from blueengine.client.answers import NewKey, as_record
+    from blueengine.ledger.keys import view
+
+    return as_record(NewKey, {"key": key, **view(record, _now())})
 
 
 def _now() -> float:

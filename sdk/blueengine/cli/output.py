@@ -91,11 +91,16 @@ def completed(
     return [word for word in found if word.startswith(incomplete)]
 
 
+def is_terminal() -> bool:
+    """Say whether what is printed is read by a person."""
+    return sys.stdout.isatty()
+
+
 def print_json(value: object) -> None:
     """Print JSON: indented for a person, one line for a pipe."""
     import orjson
 
-    option = orjson.OPT_INDENT_2 if sys.stdout.isatty() else 0
+    option = orjson.OPT_INDENT_2 if is_terminal() else 0
     sys.stdout.write(orjson.dumps(value, option=option, default=_plain).decode() + "\n")
 
 
@@ -109,7 +114,7 @@ def print_json_line(value: object) -> None:
 
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows under titles."""
-    if sys.stdout.isatty():
+    if is_terminal():
         console().print(table(titles, rows))
         return
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
@@ -145,7 +150,7 @@ def watch(url: str, look: "Callable[[AsyncClient], Coroutine[Any, Any, Renderabl
 
     from rich.live import Live
 
-    if not sys.stdout.isatty():
+    if not is_terminal():
         raise UsageError("--watch needs a terminal; without it, repeat the command with --json")
 
     async def run(client: "AsyncClient") -> None:
@@ -165,6 +170,19 @@ def milliseconds(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.0f} ms" if value < 1000 else f"{value / 1000:.2f} s"
+
+
+def age(then: str) -> str:
+    """Return how long ago a time of the platform is, in its largest unit."""
+    from datetime import datetime
+
+    from blueengine.kit.clock import SystemClock
+
+    seconds = max(0, int(SystemClock().unix() - datetime.fromisoformat(then).timestamp()))
+    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
 
 
 def size(count: float) -> str:

@@ -1,12 +1,13 @@
 """``blueengine sessions``: list, look at and stop sessions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from blueengine.cli import output
 from blueengine.cli.output import Json, Url, UsageError, Watch
+from blueengine.wire.lifecycle import Status
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,6 +21,8 @@ app = typer.Typer(
 )
 
 TITLES: Final = ("SESSION", "STATUS", "CREATED", "ENGINES")
+ON_TERMINAL: Final = ("SESSION", "STATUS", "AGE", "ENGINES")
+"""An id fills most of a line; what is left is for a short word."""
 COMPLETIONS: Final = 50
 
 
@@ -41,7 +44,7 @@ SessionId = Annotated[
 @app.command("ls")
 def list_sessions(
     *,
-    status: Annotated[str, typer.Option(help="Only these: pending, processing, failed …")] = "",
+    status: Annotated[Status | None, typer.Option(help="Only these.")] = None,
     engine: Annotated[str, typer.Option(help="Only those that use this engine.")] = "",
     label: Annotated[
         list[str] | None, typer.Option(help="Only those with this label, as name:value. Repeats.")
@@ -60,21 +63,23 @@ def list_sessions(
     labels = dict(map(_label, label or ()))
 
     async def found(client: "AsyncClient") -> "list[Row]":
-        rows = client.sessions(status=status, engine=engine, labels=labels, limit=limit)
+        rows = client.sessions(status=status or "", engine=engine, labels=labels, limit=limit)
         return [row async for row in rows]
 
     if watch:
 
         async def look(client: "AsyncClient") -> "Table":
-            return output.table(TITLES, _rows(await found(client)))
+            return output.table(ON_TERMINAL, _rows(await found(client), output.age))
 
         output.watch(url, look)
         return
     rows = output.with_client(url, found)
     if json:
         output.print_json(rows)
+    elif output.is_terminal():
+        output.print_table(ON_TERMINAL, _rows(rows, output.age))
     else:
-        output.print_table(TITLES, _rows(rows))
+        output.print_table(TITLES, _rows(rows, str))
 
 
 def _label(text: str) -> tuple[str, str]:
@@ -84,8 +89,10 @@ def _label(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _rows(rows: "Sequence[Row]") -> list[Sequence[str]]:
-    return [(row.session_id, row.status, row.created_at, ",".join(row.engines)) for row in rows]
+def _rows(rows: "Sequence[Row]", when: Callable[[str], str]) -> list[Sequence[str]]:
+    return [
+        (row.session_id, row.status, when(row.created_at), ",".join(row.engines)) for row in rows
+    ]
 
 
 @app.command("show")

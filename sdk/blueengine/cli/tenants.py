@@ -1,12 +1,15 @@
 """``blueengine tenants``: how much each tenant has, and may have."""
 
-from typing import Annotated, Any, Final
-from urllib.parse import quote
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from blueengine.cli import output
 from blueengine.cli.output import Json, Url
+
+if TYPE_CHECKING:
+    from blueengine.client.answers import Tenant
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,7 +18,6 @@ app = typer.Typer(
 )
 
 TITLES: Final = ("TENANT", "RUNNING", "MAX RUNNING", "PENDING", "MAX PENDING")
-_ROUTE: Final = "/api/v1/tenants"
 
 
 @app.command("ls")
@@ -24,11 +26,11 @@ def list_tenants(*, url: Url = output.DEFAULT_URL, json: Json = False) -> None:
 
     Example: blueengine tenants ls
     """
-    answer = output.with_client(url, lambda client: client.request("GET", _ROUTE))
+    found = output.with_client(url, lambda client: client.tenants())
     if json:
-        output.print_json(answer["tenants"])
+        output.print_json(found)
         return
-    _print(answer["tenants"])
+    _print(found)
 
 
 @app.command("limit")
@@ -48,25 +50,28 @@ def limit_tenant(
 
     Example: blueengine tenants limit acme --max-running 20 --max-pending 1000
     """
-    asked = {"maxRunning": max_running, "maxPending": max_pending}
-    route = f"{_ROUTE}/{quote(tenant, safe='')}"
-    found = output.with_client(url, lambda client: client.request("PUT", route, json=asked))
+    found = output.with_client(
+        url,
+        lambda client: client.limit_tenant(
+            tenant, max_running=max_running, max_pending=max_pending
+        ),
+    )
     if json:
         output.print_json(found)
         return
     _print([found])
 
 
-def _print(tenants: list[dict[str, Any]]) -> None:
+def _print(tenants: "Sequence[Tenant]") -> None:
     output.print_table(
         TITLES,
         [
             (
-                tenant["tenant"],
-                str(tenant["running"]),
-                str(tenant["maxRunning"] or "-"),
-                str(tenant["pending"]),
-                str(tenant["maxPending"] or "-"),
+                tenant.tenant,
+                str(tenant.running),
+                str(tenant.max_running or "-"),
+                str(tenant.pending),
+                str(tenant.max_pending or "-"),
             )
             for tenant in tenants
         ],

@@ -1,7 +1,7 @@
 """``blueengine webhooks``: what became of deliveries, deliver dead ones again, the signing secret."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -10,6 +10,8 @@ from blueengine.cli.output import Json, Url, UsageError
 
 if TYPE_CHECKING:
     from blueengine.client import AsyncClient
+    from blueengine.client.answers import Delivery as Delivered
+    from blueengine.client.answers import Secret, Try
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,9 +19,17 @@ app = typer.Typer(
     "Example: blueengine webhooks ls",
 )
 
-ROUTE: Final = "/api/v1/webhooks"
-STATES: Final = ("retrying", "delivered", "dead")
-PAGE: Final = 500
+
+MOST: Final = 10_000
+
+
+class State(StrEnum):
+    """What may have become of a delivery."""
+
+    DEAD = "dead"
+    RETRYING = "retrying"
+    DELIVERED = "delivered"
+
 
 Delivery = Annotated[str, typer.Argument(metavar="DELIVERY", help="The delivery's id, evt_….")]
 
@@ -27,20 +37,21 @@ Delivery = Annotated[str, typer.Argument(metavar="DELIVERY", help="The delivery'
 @app.command("ls")
 def list_deliveries(
     *,
-    state: Annotated[
-        str, typer.Option(help="dead (given up), retrying or delivered.", metavar="STATE")
-    ] = "dead",
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 20,
+    state: Annotated[State, typer.Option(help="Only these; dead: given up.")] = State.DEAD,
+    session: Annotated[
+        str, typer.Option(help="The last ones of this session, whatever became of them.")
+    ] = "",
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="At most so many.")] = 20,
     url: Url = output.DEFAULT_URL,
     json: Json = False,
 ) -> None:
     """List deliveries, the last changed first; by default those that were given up.
 
     Example: blueengine webhooks ls --state retrying
+
+    Example: blueengine webhooks ls --session session-process-workflow-0-1636105719.5759473-vv6gz93f
     """
-    if state not in STATES:
-        raise UsageError(f"--state {state}: write one of {', '.join(STATES)}")
-    found = output.with_client(url, lambda client: _listed(client, state, limit))
+    found = output.with_client(url, lambda client: _listed(client, state, session, limit))
     if json:
         output.print_json(found)
         return
@@ -48,13 +59,13 @@ def list_deliveries(
         ("DELIVERY", "STATE", "TYPE", "TRIES", "LAST TRY", "WHY", "RECEIVER"),
         [
             (
-                one["deliveryId"],
-                one["state"],
-                one["type"],
-                str(one["tries"]),
-                _last(one).get("at") or "-",
-                _why(_last(one)),
-                one["callbackUrl"],
+                one.delivery_id,
+                one.state,
+                one.type,
+                str(one.tries),
+                one.log[-1].at if one.log else "-",
+                _why(one.log[-1]) if one.log else "-",
+                one.callback_url,
             )
             for one in found
         ],
@@ -67,29 +78,27 @@ def show_delivery(delivery: Delivery, *, url: Url = output.DEFAULT_URL, json: Js
 
     Example: blueengine webhooks show evt_vv6gz93fyL96uvcOUkCxt_0_3
     """
-    found: Any = output.with_client(
-        url, lambda client: client.request("GET", f"{ROUTE}/{_quoted(delivery)}")
-    )
+    found = output.with_client(url, lambda client: client.delivery(delivery))
     if json:
         output.print_json(found)
         return
-    status = f" {found['status']}" if found["status"] else ""
-    typer.echo(f"{found['deliveryId']}: {found['state']} after {found['tries']} tries")
-    typer.echo(f"  {found['type']}{status} of {found['sessionId']}")
-    typer.echo(f"  to {found['callbackUrl']}")
-    if found["nextTryAt"]:
-        typer.echo(f"  tried again at {found['nextTryAt']}")
+    status = f" {found.status}" if found.status else ""
+    typer.echo(f"{found.delivery_id}: {found.state} after {found.tries} tries")
+    typer.echo(f"  {found.type}{status} of {found.session_id}")
+    typer.echo(f"  to {found.callback_url}")
+    if found.next_try_at:
+        typer.echo(f"  tried again at {found.next_try_at}")
     typer.echo("")
     output.print_table(
         ("AT", "TOOK", "CODE", "ANSWER"),
         [
             (
-                one["at"] or "-",
-                output.milliseconds(one["latencyMs"]),
-                str(one["code"] or "-"),
-                " ".join((one["error"] or one["response"]).split()),
+                one.at or "-",
+                output.milliseconds(one.latency_ms),
+                str(one.code or "-"),
+                " ".join((one.error or one.response).split()),
             )
-            for one in found["log"]
+            for one in found.log
         ],
     )
 
@@ -113,21 +122,18 @@ def redeliver(
     if dead == bool(deliveries):
         raise UsageError("name deliveries, or write --all-dead")
 
-    async def work(client: "AsyncClient") -> list[Any]:
+    async def work(client: "AsyncClient") -> "list[Delivered]":
         # those given up first are sent first
-        listed = [] if deliveries else (await _listed(client, "dead", 10_000))[::-1]
-        ids = deliveries or [one["deliveryId"] for one in listed]
-        return [
-            await client.request("POST", f"{ROUTE}/{_quoted(one)}/redeliver", repeatable=False)
-            for one in ids
-        ]
+        listed = [] if deliveries else (await _listed(client, State.DEAD, "", MOST))[::-1]
+        ids = deliveries or [one.delivery_id for one in listed]
+        return [await client.redeliver(one) for one in ids]
 
     found = output.with_client(url, work)
     if json:
         output.print_json(found)
         return
     for one in found:
-        typer.echo(f"{one['deliveryId']}: {one['state']}")
+        typer.echo(f"{one.delivery_id}: {one.state}")
     if not found:
         typer.echo("nothing is dead", err=True)
 
@@ -155,48 +161,29 @@ def show_secret(
     Example: blueengine webhooks secret --rotate --keep-old 3600
     """
 
-    async def work(client: "AsyncClient") -> Any:
-        if not rotate:
-            return await client.request("GET", f"{ROUTE}/secret")
-        params = {"keepOldSecond": keep_old}
-        return await client.request(
-            "POST", f"{ROUTE}/secret/rotate", params=params, repeatable=False
-        )
+    async def work(client: "AsyncClient") -> "list[Secret]":
+        if rotate:
+            return await client.rotate_webhook_secret(keep_old=keep_old)
+        return await client.webhook_secrets()
 
-    found = output.with_client(url, work)["secrets"]
+    found = output.with_client(url, work)
     if json:
         output.print_json(found)
         return
     output.print_table(
         ("SECRET", "SINCE", "SIGNS UNTIL"),
-        [(one["secret"], one["createdAt"], one["signsUntil"] or "it is replaced") for one in found],
+        [(one.secret, one.created_at, one.signs_until or "it is replaced") for one in found],
     )
 
 
-async def _listed(client: "AsyncClient", state: str, limit: int) -> list[Any]:
-    found: list[Any] = []
-    cursor = ""
-    while len(found) < limit:
-        params: dict[str, str | int] = {"state": state, "limit": min(PAGE, limit - len(found))}
-        page: Any = await client.request("GET", ROUTE, params=params | {"cursor": cursor})
-        found += page["deliveries"]
-        cursor = page["cursor"]
-        if not cursor:
-            break
-    return found
+async def _listed(
+    client: "AsyncClient", state: State, session: str, limit: int
+) -> "list[Delivered]":
+    if session:
+        hooks = await client.session(session).webhooks()
+        return [one for hook in hooks for one in hook.deliveries][:limit]
+    return [one async for one in client.deliveries(state=state.value, limit=limit)]
 
 
-def _quoted(delivery: str) -> str:
-    from urllib.parse import quote
-
-    return quote(delivery, safe="")
-
-
-def _last(delivery: Mapping[str, Any]) -> Mapping[str, Any]:
-    return delivery["log"][-1] if delivery["log"] else {}
-
-
-def _why(tried: Mapping[str, Any]) -> str:
-    if tried.get("error"):
-        return str(tried["error"])
-    return str(tried.get("code") or "-")
+def _why(tried: "Try") -> str:
+    return tried.error or str(tried.code or "-")

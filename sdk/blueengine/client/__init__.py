@@ -12,7 +12,18 @@ if find_spec("httpx") is None:
     )
 
 from blueengine.client.aio import AsyncClient, RunOptions
-from blueengine.client.answers import Blob, Event, Outcome, Upload
+from blueengine.client.answers import (
+    Blob,
+    Delivery,
+    Event,
+    Key,
+    NewKey,
+    Outcome,
+    Secret,
+    SessionWebhook,
+    Tenant,
+    Upload,
+)
 from blueengine.client.errors import (
     ApiError,
     BusyError,
@@ -46,22 +57,28 @@ __all__ = [
     "Client",
     "ClientError",
     "ConflictError",
+    "Delivery",
     "Event",
     "InvalidError",
+    "Key",
     "KeyRefusedError",
     "Many",
+    "NewKey",
     "Node",
     "NotFoundError",
     "Outcome",
     "PlatformAwayError",
     "RefusedError",
     "RunOptions",
+    "Secret",
     "Session",
     "SessionCanceledError",
     "SessionEndedError",
     "SessionFailedError",
+    "SessionWebhook",
     "SignatureError",
     "SingleEngine",
+    "Tenant",
     "TransferError",
     "Upload",
     "Webhook",

@@ -14,6 +14,7 @@ from blueengine.client import answers, transfer
 from blueengine.client.errors import ClientError, NotFoundError, WorkflowError
 from blueengine.client.http import Http
 from blueengine.client.jobs import Job, SingleEngine, as_job
+from blueengine.client.operations import Operations
 from blueengine.client.session import AsyncSession, outcome_of
 from blueengine.client.values import Attachment, content_type, guess, messages, stand_in
 from blueengine.client.webhooks import Webhook
@@ -61,7 +62,7 @@ class RunOptions(TypedDict, total=False):
     that are uploaded by the submit are part of the body: upload them before to repeat it."""
 
 
-class AsyncClient:
+class AsyncClient(Operations):
     """One platform. Use it as an async context manager, or ``aclose`` it in the end.
 
     Callers: any task of one event loop.

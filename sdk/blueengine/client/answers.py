@@ -200,6 +200,134 @@ class Durations(Answer, frozen=True, kw_only=True):
     total_ms: float | None = None
 
 
+class Try(Answer, frozen=True, kw_only=True):
+    """One try to deliver an event."""
+
+    at: str = ""
+    latency_ms: float = 0.0
+    code: int | None = None
+    """HTTP status of the answer; None when there was none."""
+    response: str = ""
+    """The beginning of the answer."""
+    error: str = ""
+    """Why there was no answer, or why it did not count."""
+
+
+class Delivery(Answer, frozen=True, kw_only=True):
+    """What became of one event of a webhook."""
+
+    delivery_id: str
+    """The ``event_id`` that the receiver sees."""
+    session_id: str = ""
+    type: str = ""
+    status: str = ""
+    engine_id: str = ""
+    happened_at: str = ""
+    callback_url: str = ""
+    state: str = ""
+    """``retrying`` | ``delivered`` | ``dead``."""
+    tries: int = 0
+    next_try_at: str | None = None
+    log: list[Try] = []
+    """The last tries, oldest first."""
+
+
+class Deliveries(Answer, frozen=True, kw_only=True):
+    """Deliveries, the last changed first."""
+
+    deliveries: list[Delivery] = []
+    cursor: str | None = None
+
+
+class SessionWebhook(Answer, frozen=True, kw_only=True):
+    """A webhook of a session and how it fares."""
+
+    callback_url: str
+    callback_header: dict[str, str] = {}
+    """The names of its headers; no value is ever shown."""
+    status_types: list[str] = []
+    result_chan: str | None = None
+    events: int = 0
+    """So many so far; ``waiting`` of them are still to be delivered."""
+    waiting: int = 0
+    delivered: int = 0
+    dead: int = 0
+    dropped: int = 0
+    """Messages of engines left out because too many waited."""
+    deliveries: list[Delivery] = []
+    """The last ones, newest first."""
+
+
+class Secret(Answer, frozen=True, kw_only=True):
+    """A secret that signs webhooks; it is not shown by ``repr``."""
+
+    secret: str
+    created_at: str = ""
+    signs_until: str | None = None
+    """None: until it is replaced."""
+
+    def __repr__(self) -> str:
+        """Say which it is, not what it is."""
+        until = self.signs_until or "it is replaced"
+        return f"<Secret since {self.created_at}, signs until {until}>"
+
+
+class Secrets(Answer, frozen=True, kw_only=True):
+    """The secrets that sign, newest first."""
+
+    secrets: list[Secret] = []
+
+
+class Key(Answer, frozen=True, kw_only=True):
+    """What is kept of an API key."""
+
+    id: str
+    tenant: str = ""
+    scopes: list[str] = []
+    name: str = ""
+    state: str = ""
+    """``active`` | ``expired`` | ``revoked``."""
+    created_at: str = ""
+    expires_at: str | None = None
+    revoked_at: str | None = None
+    last_used_at: str | None = None
+    rate_per_second: float = 0.0
+    max_body: int = 0
+
+
+class NewKey(Key, frozen=True, kw_only=True):
+    """A key that was made a moment ago; ``repr`` does not show it."""
+
+    key: str
+
+    def __repr__(self) -> str:
+        """Say which it is, not what it is."""
+        return f"<NewKey {self.id} of {self.tenant}>"
+
+
+class Keys(Answer, frozen=True, kw_only=True):
+    """Keys, newest first."""
+
+    keys: list[Key] = []
+    cursor: str | None = None
+
+
+class Tenant(Answer, frozen=True, kw_only=True):
+    """A tenant's limits (0: none), and how many of its sessions run and wait."""
+
+    tenant: str
+    max_running: int = 0
+    max_pending: int = 0
+    running: int = 0
+    pending: int = 0
+
+
+class Tenants(Answer, frozen=True, kw_only=True):
+    """Every tenant that was given a key or a limit."""
+
+    tenants: list[Tenant] = []
+
+
 class Detail(Answer, frozen=True, kw_only=True):
     """Everything known of a session."""
 
@@ -221,7 +349,7 @@ class Detail(Answer, frozen=True, kw_only=True):
     sub_sessions: list[SubSession] = []
     timeline: list[StatusChange] = []
     durations: Durations = Durations()
-    webhooks: list[Any] = []
+    webhooks: list[SessionWebhook] = []
 
 
 class Row(Answer, frozen=True, kw_only=True):

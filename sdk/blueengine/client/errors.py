@@ -44,6 +44,10 @@ class RefusedError(ClientError):
         """Say it in one line."""
         self.faults = tuple(faults)
         words = [f"{fault.loc}: {fault.msg}".removeprefix(": ") for fault in self.faults]
+        # the platform's message is the first fault's, and how many there are
+        first = self.faults[0].msg if self.faults else ""
+        if first and (message == first or message.startswith(f"{first} (and ")):
+            message = ""
         more = "; ".join(word for word in words if word and word != message)
         super().__init__(": ".join(filter(None, [message, more])))
 

@@ -74,6 +74,10 @@ class AsyncSession:
         """Return everything known of it; while it is pending, why it waits."""
         return answers.as_record(answers.Detail, await self._http.call("GET", self._route))
 
+    async def webhooks(self) -> list[answers.SessionWebhook]:
+        """Return its webhooks: how each fares, and its last deliveries."""
+        return (await self.detail()).webhooks
+
     async def stop(self) -> str:
         """End it and return its status now: ``canceled``, or ``stopping`` while its engines end.
 

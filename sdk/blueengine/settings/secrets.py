@@ -11,8 +11,13 @@ VARIABLE: Final = "SECRETS_DIR"
 DEFAULT: Final = "/run/secrets"
 
 
-def find(name: str, environment: Mapping[str, str]) -> str:
+def find(name: str, environment: Mapping[str, str], *, default: str | None = None) -> str:
     """Return the secret ``name``; from now on logs of this process show ``***`` in its place.
+
+    Args:
+        name: Of an environment variable, or of a file.
+        environment: Looked at first; ``SECRETS_DIR`` in it names the folder of the files.
+        default: What it is when it is nowhere; None: that is an error.
 
     Raises:
         SettingsError: It is neither in the environment nor among the files.
@@ -25,7 +30,9 @@ def find(name: str, environment: Mapping[str, str]) -> str:
     else:
         try:
             value = (folder / name).read_text(encoding="utf-8").rstrip("\n")
-        except OSError:
+        except OSError as exc:
+            if default is not None and isinstance(exc, FileNotFoundError):
+                return default
             raise SettingsError(
                 f"there is no secret {name!r}: set the environment variable {name}, or mount a file"
                 f" {folder / name} ({VARIABLE} names another folder)"

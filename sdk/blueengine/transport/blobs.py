@@ -14,6 +14,7 @@ read it frees the space and nobody counts.
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,8 @@ from blueengine.errors import BlueEngineError
 
 INLINE_LIMIT: Final = 64 * 1024
 """Payloads above this many bytes go by reference."""
+PARTIAL: Final = ".partial"
+"""Behind the name of what is being written; whoever adds to an upload holds a lock on that file."""
 
 
 class BlobError(BlueEngineError):
@@ -65,7 +68,7 @@ class BlobFolder:
         """Write a blob piece by piece; it appears whole or not at all. Returns its size."""
         path = self.path(ref)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
+        partial = path.with_name(path.name + PARTIAL)
         size = 0
         with partial.open("wb") as out:
             for piece in pieces:
@@ -96,6 +99,41 @@ class BlobFolder:
                 with contextlib.suppress(FileNotFoundError):
                     if folder.stat().st_mtime < before:
                         yield folder.name
+
+    def unfinished(self, *, before: float) -> Iterator[str]:
+        """Yield ids of uploads that are not all there and that nothing was added to after ``before``."""
+        try:
+            folders = os.scandir(self.root / "files")
+        except FileNotFoundError:
+            return
+        with folders:
+            for folder in folders:
+                with contextlib.suppress(FileNotFoundError):
+                    if self._is_abandoned(Path(folder), before):
+                        yield folder.name
+
+    def _is_abandoned(self, folder: Path, before: float) -> bool:
+        names = {path.name: path.stat().st_mtime for path in folder.iterdir()}
+        touched = max([folder.stat().st_mtime, *names.values()])
+        return "data" not in names and touched < before
+
+    def drop_unfinished(self, file_id: str, *, before: float) -> bool:
+        """Remove such an upload; False when somebody writes to it, or has done so meanwhile."""
+        folder = self.path(upload_ref(file_id)).parent
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(FileNotFoundError):
+                partial = stack.enter_context((folder / f"data{PARTIAL}").open("rb"))
+                try:
+                    fcntl.flock(partial, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return False
+            try:
+                if not self._is_abandoned(folder, before):
+                    return False
+            except FileNotFoundError:
+                return False
+            shutil.rmtree(folder, ignore_errors=True)
+            return True
 
     def remove(self, ref: str) -> None:
         """Remove one name of a blob; one that is gone already is fine."""

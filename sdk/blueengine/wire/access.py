@@ -31,6 +31,9 @@ class Scope(StrEnum):
 OPERATOR: Final = "operator"
 """The tenant of those who run the platform; with ``admin`` it sees every tenant."""
 
+NOBODY: Final = "default"
+"""Stands for the tenant of what is done without a key, so it can be nobody's name."""
+
 _ID_SIZE: Final = 12
 _TOKEN: Final = re.compile(r"be_([0-9A-Za-z]{12})_[0-9A-Za-z_-]{43}")
 _TENANT: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,62}")
@@ -101,4 +104,4 @@ def digest(key: str) -> str:
 
 def is_tenant(name: str) -> bool:
     """Say whether this may be a tenant's name."""
-    return _TENANT.fullmatch(name) is not None
+    return name != NOBODY and _TENANT.fullmatch(name) is not None

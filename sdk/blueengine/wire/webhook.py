@@ -7,12 +7,13 @@ from typing import Final, Literal
 
 import msgspec
 
+from blueengine.wire.access import NOBODY
 from blueengine.wire.report import Fault
 
 SESSION_CHANGED: Final = "sessionStatusChanged"
 PART_CHANGED: Final = "subSessionStatusChanged"
 ALL: Final = "*"
-DEFAULT_TENANT: Final = "default"
+DEFAULT_TENANT: Final = NOBODY
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

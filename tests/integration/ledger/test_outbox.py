@@ -1,11 +1,14 @@
 """The outbox: what webhooks are told, in which order, and that none of it is lost or doubled."""
 
+import base64
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from apps.sessions.outbox import Claim, Outbox
+from apps.sessions.store import SessionStore
+from apps.sessions.vault import Vault
 from blueengine.kit.redis_link import Link
 from blueengine.wire import names
 from blueengine.wire.webhook import PART_CHANGED, SESSION_CHANGED, Webhook
@@ -13,6 +16,7 @@ from tests.integration.ledger.world import World
 from tests.kit.hooks import let_pass
 
 LEASE = 60.0
+KEYS = [base64.urlsafe_b64encode(bytes([n]) * 32).decode() for n in range(2)]
 
 
 def a_hook(*types: str, receiver: str = "hooks.test:80", **changes: Any) -> Webhook:
@@ -345,3 +349,73 @@ async def test_there_is_always_a_secret_and_two_after_it_is_changed(outbox: Outb
     assert [s.value for s in await outbox.signing_secrets("other")] != [new.value]
     (alone,) = await outbox.rotate_secret("default", keep_old=0)
     assert alone.value not in {new.value, old.value}
+
+
+# ---- at rest -------------------------------------------------------------------------------------
+
+
+async def everything_kept(link: Link) -> bytes:
+    """Return all that Redis holds, as it holds it."""
+    found = []
+    for key in await link.send("KEYS", "*"):
+        kind = (await link.send("TYPE", key)).decode()
+        read = {
+            "hash": ("HGETALL", key),
+            "list": ("LRANGE", key, 0, -1),
+            "string": ("GET", key),
+            "zset": ("ZRANGE", key, 0, -1),
+            "set": ("SMEMBERS", key),
+            "stream": ("XRANGE", key, "-", "+"),
+        }[kind]
+        found.append(repr(await link.send(*read)))
+    return "\n".join(found).encode()
+
+
+async def test_with_a_key_no_secret_lies_in_redis(world: World) -> None:
+    vault = Vault.parse(KEYS[0])
+    world.store, outbox = SessionStore(world.link, vault), Outbox(world.link, vault)
+    (secret,) = await outbox.signing_secrets("acme")
+    hook = a_hook(headers={"Authorization": "Bearer tr0ub4dor"}, tenant="acme")
+    session = await world.submit("ocr", webhooks=[hook])
+    (first,) = await claims(outbox)
+    assert first.webhook == hook
+    assert await outbox.settle(first, "dead", tried={"code": 500}, body=b"{}")
+    (delivery,), _ = await outbox.page(tenant="acme", state="dead", before=0, limit=10)
+    assert delivery.webhook == hook
+    assert [seen.webhook for seen in await outbox.watching(session, 1)] == [hook]
+    assert await outbox.redeliver(first.event.id, tenant="acme") == "ok"
+    assert [claim.webhook for claim in await claims(outbox)] == [hook, hook]
+    assert await outbox.signing_secrets("acme") == [secret]
+    kept = await everything_kept(world.link)
+    assert session.encode() in kept
+    assert b"tr0ub4dor" not in kept
+    assert secret.value[6:-1].encode() not in kept
+
+
+async def test_a_key_is_brought_in_and_replaced_without_a_gap(world: World) -> None:
+    hook = a_hook(headers={"Authorization": "Bearer tr0ub4dor"})
+    await world.submit("ocr", webhooks=[hook])
+    plain = await Outbox(world.link).rotate_secret("default")
+    for keys in (KEYS[0], f"{KEYS[1]},{KEYS[0]}"):
+        outbox = Outbox(world.link, Vault.parse(keys))
+        assert await outbox.signing_secrets("default") == plain
+    (claim,) = await claims(outbox)
+    assert claim.webhook == hook, "kept before there was a key"
+    newest = Outbox(world.link, Vault.parse(KEYS[1]))
+    assert await newest.signing_secrets("default") == plain, "sealed anew when it was read"
+    assert plain[0].value.encode() not in await everything_kept(world.link)
+
+
+async def test_an_event_whose_key_is_missing_waits_and_holds_up_no_other(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    sealing, world.store = world.store, SessionStore(world.link, Vault.parse(KEYS[0]))
+    await world.submit("ocr", webhooks=[a_hook(SESSION_CHANGED, receiver="sealed.test:80")])
+    world.store = sealing
+    await world.submit("ocr", webhooks=[a_hook(SESSION_CHANGED, receiver="plain.test:80")])
+    without = Outbox(world.link)
+    assert [claim.webhook.receiver for claim in await claims(without)] == ["plain.test:80"]
+    assert "BLUEENGINE_SECRET_KEY" in caplog.text
+    await let_pass(without, LEASE + 1)
+    with_key = await claims(Outbox(world.link, Vault.parse(KEYS[0])))
+    assert {claim.webhook.receiver for claim in with_key} == {"plain.test:80", "sealed.test:80"}

@@ -72,6 +72,19 @@ async def test_blobs_of_nobody_are_found_and_removed(
     assert not blobs.path(session_prefix("session-gone")).exists()
 
 
+async def test_uploads_of_nobody_are_found_and_removed(
+    redis_server: RealRedis, tmp_path: Path
+) -> None:
+    folder = tmp_path / "files" / "abandoned"
+    folder.mkdir(parents=True)
+    os.utime(folder, (0, 0))
+    told = doctor(redis_server, "--blob-dir", str(tmp_path))
+    assert "upload: files/abandoned: an upload that was not gone on with" in told.stdout
+    assert told.returncode == 1
+    assert doctor(redis_server, "--fix", "--blob-dir", str(tmp_path)).returncode == 0
+    assert not folder.exists()
+
+
 async def test_a_dangerous_configuration_is_named(own_redis: RealRedis) -> None:
     own_redis.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     own_redis.call("CONFIG", "SET", "appendonly", "no")

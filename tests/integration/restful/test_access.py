@@ -1,6 +1,7 @@
 """Who may do what: every route against every kind of key, and keys that come and go."""
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import AsyncIterator
@@ -14,9 +15,11 @@ import pytest
 import websockets
 from fastapi.routing import iter_route_contexts
 
+from apps.restful.api import sse
 from apps.restful.api.app import build
 from apps.restful.settings import RestfulSettings
 from blueengine.wire.access import OPERATOR, Scope
+from blueengine.wire.webhook import SESSION_CHANGED
 from tests.integration.restful.conftest import API, Gateway, an_echo, running
 from tests.integration.restful.fake_engine import FakeEngine
 from tests.kit.wait import until
@@ -67,7 +70,7 @@ NEEDS: Final = {
     "PUT /api/v1/tenants/{tenant}": "operator admin",
 }
 
-OWNED: Final = ("{session_id}", "{file_id}", "{key_id}", "{tenant}")
+OWNED: Final = ("{session_id}", "{file_id}", "{key_id}", "{tenant}", "{delivery_id}")
 """What belongs to a tenant."""
 
 # kind of key -> (tenant, scopes), or None: it is no valid key
@@ -150,8 +153,14 @@ async def keyed(key_settings: RestfulSettings) -> AsyncIterator[Keyed]:
     async with running(key_settings) as gateway:
         url = key_settings.system.redis_url
         keyed = Keyed(gateway, Path(key_settings.audit_log), url, await make_keys(gateway), {})
-        answer = await keyed.send("both", "POST", f"{API}/process-single-engine", json=an_echo())
+        hook = {"callbackUrl": "https://hooks.example.com/in", "statusTypes": [SESSION_CHANGED]}
+        body = an_echo(webhooks=[hook])
+        answer = await keyed.send("both", "POST", f"{API}/process-single-engine", json=body)
         session = answer.json()["data"]["sessionId"]
+        (claim,), _ = await gateway.parts.outbox.claim(
+            at_most=1, lease=60, per_receiver=1, rooms={}
+        )
+        assert await gateway.parts.outbox.settle(claim, "dead", tried={"at": 1}, body=b"{}")
         graph = {"engines": [{"id": "echo"}]}
         answer = await keyed.send("both", "POST", f"{API}/process-workflow", json=graph)
         workflow = answer.json()["data"]["sessionId"]
@@ -169,7 +178,7 @@ async def keyed(key_settings: RestfulSettings) -> AsyncIterator[Keyed]:
             "index": "0",
             "engine_id": "echo",
             "tenant": "acme",
-            "delivery_id": "evt_none",
+            "delivery_id": claim.event.id,
         }
         yield keyed
 
@@ -219,6 +228,7 @@ def outcome_of(answer: httpx.Response) -> str:
             "there is no file",
             "there is no key",
             "there is no tenant",
+            "there is no delivery",
         )
     ):
         return "in"  # it has no result 0, or no engine is there
@@ -411,6 +421,7 @@ async def test_keys_are_made_listed_and_shown_once(keyed: Keyed) -> None:
         {"scopes": ["fly"]},
         {"scopes": ["read"], "tenant": "a b"},
         {"scopes": ["read"], "tenant": "a:b"},
+        {"scopes": ["read"], "tenant": "default"},
         {"scopes": ["read"], "expiresInSecond": 0},
         {"scopes": ["read"], "ratePerSecond": -1},
         {"scopes": ["read"], "colour": "red"},
@@ -483,6 +494,109 @@ async def test_the_audit_log_says_who_did_what_and_holds_no_secret(keyed: Keyed)
     for secret in [*secrets, made.json()["data"]["key"][-20:], "4111", "tr0ub4dor", "Bearer"]:
         assert secret not in text
     assert keyed.audit.stat().st_mode & 0o077 == 0
+
+
+def a_connection(keyed: Keyed, kind: str, session: str) -> websockets.connect:
+    url = f"ws://127.0.0.1:{keyed.gateway.port}{API}/sessions/{session}/ws"
+    return websockets.connect(url, additional_headers={"X-API-Key": keyed.keys[kind]}, proxy=None)
+
+
+async def answered(connection: websockets.ClientConnection, **frame: Any) -> dict[str, Any]:
+    """Send a frame and return its answer."""
+    await connection.send(orjson.dumps(frame).decode())
+    while True:
+        answer: dict[str, Any] = orjson.loads(await asyncio.wait_for(connection.recv(), 20))
+        if answer["type"] in {"ack", "error"}:
+            return answer
+
+
+async def an_interactive(keyed: Keyed) -> str:
+    body = an_echo(interactive=True)
+    answer = await keyed.send("both", "POST", f"{API}/process-single-engine", json=body)
+    session: str = answer.json()["data"]["sessionId"]
+    return session
+
+
+async def test_what_is_sent_over_a_websocket_is_written_down_frame_by_frame(keyed: Keyed) -> None:
+    session = await an_interactive(keyed)
+    before = len(keyed.lines())
+    async with a_connection(keyed, "both", session) as connection:
+        push = {"type": "push", "channel": "Control", "payload": "4111-1111", "sequence": 0}
+        assert (await answered(connection, **push))["type"] == "ack"
+        assert (await answered(connection, **push))["repeated"]
+        assert (await answered(connection, **push | {"channel": "Nope"}))["status"] == 404
+        assert (await answered(connection, type="end", channel="Control"))["ended"]
+    async with a_connection(keyed, "read", session) as connection:
+        assert (await answered(connection, **push))["status"] == 403
+
+    async def there() -> bool:
+        return len(keyed.lines()) >= before + 7
+
+    await until(there, 20)
+    lines = keyed.lines()[before:]
+    assert {line["session"] for line in lines} == {session}
+    assert {line["route"] for line in lines} == {"/api/v1/sessions/{session_id}/ws"}
+    assert [
+        (line.get("frame"), line.get("channel"), line["status"], line["outcome"]) for line in lines
+    ] == [
+        ("push", "Control", 202, "ok"),
+        ("push", "Control", 200, "ok"),
+        ("push", "Nope", 404, "not-found"),
+        ("end", "Control", 202, "ok"),
+        (None, None, 101, "ok"),
+        ("push", "Control", 403, "forbidden"),
+        (None, None, 101, "ok"),
+    ]
+    assert lines[0]["key"] == keyed.keys["both"].split("_")[1]
+    assert "4111" not in keyed.audit.read_text()
+
+
+async def test_a_revoked_key_pushes_no_more_over_a_socket_that_is_open(keyed: Keyed) -> None:
+    session = await an_interactive(keyed)
+    push = {"type": "push", "channel": "Control", "payload": 1}
+    async with a_connection(keyed, "both", session) as connection:
+        assert (await answered(connection, **push))["type"] == "ack"
+        key_id = keyed.keys["both"].split("_")[1]
+        await keyed.send("admin", "DELETE", f"{API}/keys/{key_id}")
+        await connection.send(orjson.dumps(push).decode())
+        with contextlib.suppress(websockets.ConnectionClosedError):
+            async for frame in connection:
+                assert orjson.loads(frame)["type"] != "ack"
+        assert (connection.close_code, connection.close_reason) == (
+            1008,
+            "the API key is no longer valid",
+        )
+
+
+async def test_a_revoked_key_hears_no_more_of_a_session(
+    keyed: Keyed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sse, "ALIVE_EVERY", 0.05)
+    session = await an_interactive(keyed)
+    headers = {"X-API-Key": keyed.keys["both"]}
+    stream = keyed.gateway.client.stream("GET", f"{API}/sessions/{session}/events", headers=headers)
+    async with stream as following, a_connection(keyed, "both", session) as connection:
+        lines = following.aiter_lines()
+        assert await anext(lines) == "retry: 1000"
+        key_id = keyed.keys["both"].split("_")[1]
+        await keyed.send("admin", "DELETE", f"{API}/keys/{key_id}")
+        async with asyncio.timeout(20):
+            with contextlib.suppress(websockets.ConnectionClosedError):
+                assert [frame async for frame in connection]
+            assert connection.close_code == 1008
+            assert [line async for line in lines]
+
+
+async def test_pushes_over_a_socket_count_for_the_rate_of_a_key(keyed: Keyed) -> None:
+    session = await an_interactive(keyed)
+    asked = {"scopes": ["submit", "read"], "ratePerSecond": 2}
+    made = (await keyed.send("admin", "POST", f"{API}/keys", json=asked)).json()["data"]
+    keyed.keys["slow"] = made["key"]
+    async with a_connection(keyed, "slow", session) as connection:
+        push = {"type": "push", "channel": "Control", "payload": 1}
+        answers = [await answered(connection, **push) for _ in range(6)]
+    assert 429 in [answer.get("status") for answer in answers]
+    assert [answer["type"] for answer in answers].count("ack") < 6
 
 
 async def test_every_answer_carries_the_security_headers(keyed: Keyed) -> None:

@@ -14,10 +14,12 @@ from blueengine.client import (
     AsyncClient,
     Blob,
     Client,
+    ConflictError,
     InvalidError,
     Many,
     NotFoundError,
     SessionFailedError,
+    Webhook,
     Workflow,
     WorkflowError,
 )
@@ -195,3 +197,90 @@ async def test_the_blocking_client_does_the_same(gateway: Gateway, engine: FakeE
     await part.say(1, 2)
     await part.finish()
     assert await working == [1, 2]
+
+
+async def one_given_up(gateway: Gateway, session: str) -> str:
+    """Have the first event of a session's webhook given up; its id."""
+    outbox = gateway.parts.outbox
+    (claim,), _ = await outbox.claim(at_most=1, lease=60, per_receiver=1, rooms={})
+    assert claim.event.session == session
+    tried = {"at": 1_700_000_000_000_000, "ms": 12.5, "code": 500, "response": "oh no"}
+    assert await outbox.settle(claim, "dead", tried=tried, body=b"{}")
+    return claim.event.id
+
+
+async def test_deliveries_are_looked_at_and_sent_again(
+    client: AsyncClient, gateway: Gateway
+) -> None:
+    hook = Webhook(
+        url="https://hooks.example.com/in",
+        types=["sessionStatusChanged"],  # of a session that waits there is one
+        headers={"Authorization": "never-shown"},
+    )
+    given_up = []
+    for _ in range(3):
+        session = await client.submit(an_echo_workflow(), {"In": 1}, webhooks=[hook])
+        given_up.append(await one_given_up(gateway, session.id))
+    found = [one.delivery_id async for one in client.deliveries()]
+    assert found == given_up[::-1]
+    assert [one.delivery_id async for one in client.deliveries(limit=2)] == found[:2]
+    assert [one async for one in client.deliveries(state="delivered")] == []
+
+    (shown,) = await session.webhooks()
+    assert (shown.callback_url, shown.dead) == (hook.url, 1)
+    assert shown.callback_header == {"Authorization": "***"}
+    assert [one.delivery_id for one in shown.deliveries] == [found[0]]
+
+    one = await client.delivery(found[0])
+    assert (one.state, one.tries, one.session_id) == ("dead", 1, session.id)
+    assert (one.log[0].code, one.log[0].response) == (500, "oh no")
+    assert (await client.redeliver(found[0])).state == "retrying"
+    with pytest.raises(ConflictError, match="only dead events"):
+        await client.redeliver(found[0])
+    with pytest.raises(NotFoundError):
+        await client.delivery("evt_nothing")
+
+
+async def test_the_secret_of_webhooks_is_replaced(client: AsyncClient) -> None:
+    (first,) = await client.webhook_secrets()
+    assert first.secret not in repr([first])
+    new, old = await client.rotate_webhook_secret(keep_old=60)
+    assert (old.secret, new.signs_until) == (first.secret, None)
+    assert await client.rotate_webhook_secret(keep_old=0) != [new]
+
+
+async def test_keys_are_made_listed_and_revoked(client: AsyncClient) -> None:
+    made = [
+        await client.create_key(tenant="acme", scopes=["read"], name=f"key {n}", expires_in=60)
+        for n in range(3)
+    ]
+    assert made[0].key.startswith(f"be_{made[0].id}_")
+    assert made[0].key not in repr(made)
+    assert (made[0].tenant, made[0].scopes, made[0].state) == ("acme", ["read"], "active")
+    listed = [key.id async for key in client.api_keys(tenant="acme")]
+    assert listed == [key.id for key in made[::-1]]
+    assert [key.id async for key in client.api_keys(limit=1)] == listed[:1]
+    assert (await client.revoke_key(made[0].id)).state == "revoked"
+    assert (await client.api_key(made[0].id)).state == "revoked"
+    with pytest.raises(NotFoundError):
+        await client.revoke_key("nothing")
+    with pytest.raises(InvalidError, match="tenant"):
+        await client.create_key(tenant="a:b")
+
+
+async def test_tenants_are_limited(client: AsyncClient) -> None:
+    assert (await client.limit_tenant("acme", max_running=2)).max_running == 2
+    assert [tenant.tenant for tenant in await client.tenants()] == ["acme"]
+    assert (await client.tenant("acme")).max_pending == 0
+    with pytest.raises(NotFoundError):
+        await client.tenant("globex")
+
+
+async def test_operators_may_do_without_a_loop(gateway: Gateway) -> None:
+    def work() -> list[str]:
+        with Client(f"http://127.0.0.1:{gateway.port}") as client:
+            client.create_key(tenant="acme")
+            assert list(client.deliveries()) == []
+            return [key.tenant for key in client.api_keys()]
+
+    assert await asyncio.to_thread(work) == ["acme"]

@@ -4,10 +4,14 @@ import asyncio
 import fcntl
 import hashlib
 import os
+import shutil
+from typing import Any
 
 import httpx
 import pytest
 
+from apps.restful.service import resumed
+from blueengine.transport.blobs import upload_ref
 from tests.integration.restful.conftest import API, Gateway
 from tests.kit.wait import until
 
@@ -209,3 +213,25 @@ async def test_an_unknown_upload_is_404(gateway: Gateway) -> None:
     assert (await put(gateway, "nothing", 0, b"x")).status_code == 404
     assert (await gateway.get("/files/..%2F..%2Fetc/upload")).status_code == 404
     assert (await gateway.get("/files/nothing/upload")).status_code == 404
+
+
+async def test_an_upload_that_expired_while_a_request_came_is_409(gateway: Gateway) -> None:
+    """The one thing two processes may do at once: the file is gone when its lock is free."""
+    file_id = await begin(gateway, content=CONTENT[:1000])
+    path = gateway.parts.blobs.path(upload_ref(file_id))
+    with path.with_name("data.partial").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        busy = await put(gateway, file_id, 1000, CONTENT[1000:])
+        assert (busy.status_code, problem(busy)) == (409, "upload-busy")
+    opened = resumed.io.FileIO
+
+    def opened_too_late(*words: Any) -> Any:
+        file = opened(*words)
+        shutil.rmtree(path.parent)
+        return file
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resumed.io, "FileIO", opened_too_late)
+        answer = await put(gateway, file_id, 1000, CONTENT[1000:])
+    assert (answer.status_code, problem(answer)) == (409, "upload-complete")
+    assert (await put(gateway, file_id, 1000, CONTENT[1000:])).status_code == 404

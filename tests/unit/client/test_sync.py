@@ -98,7 +98,7 @@ def test_every_method_has_its_face() -> None:
     for asynchronous, blocking in ((AsyncClient, Client), (AsyncSession, Session)):
         public = {
             name
-            for name, member in vars(asynchronous).items()
+            for name, member in inspect.getmembers(asynchronous)
             if not name.startswith("_") and callable(member)
         }
         missing = public - own - {n for n in dir(blocking) if not n.startswith("_")}

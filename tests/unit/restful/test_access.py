@@ -219,6 +219,7 @@ def test_a_record_is_read_back_from_its_fields_and_later_ones_do_no_harm() -> No
         ("a" * 64, False),
         ("a:b", False),
         ("é", False),
+        ("default", False),  # what is done without a key
     ],
 )
 def test_a_tenant_has_a_plain_name(name: str, fits: bool) -> None:
