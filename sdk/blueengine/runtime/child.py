@@ -49,8 +49,9 @@ class _Call:
     """A call of process_func at work, or put aside half-way."""
 
     work: frames.Work
-    results: Generator[Any, None, None]
     started: int
+    results: Generator[Any, None, None] | None = None
+    """What is still to come of it; None before it is made, and after one that returned a message."""
     busy: float = 0.0
     tries: int = 1
 
@@ -228,9 +229,10 @@ class Worker:
     def _process(self, work: frames.Work) -> None:
         session = self._sessions.get(work.no)
         if session is None:  # its start_func failed, or it was told to leave
-            self.line.send(frames.Done(work.no, time.time_ns() // 1000, 0, "", "", ""))
+            for _ in work.singly():
+                self.line.done(work.no, time.time_ns() // 1000, 0)
             return
-        session.waiting.append(work)
+        session.waiting += work.singly()
         if session.call is None and session.resting is None:
             self._go_on(session)
 
@@ -251,25 +253,31 @@ class Worker:
                 self._join_batch(session, session.waiting.popleft())
                 continue
             if session.call is None:
-                work = session.waiting.popleft()
-                results = self._results(session, work)
-                session.call = _Call(work, results, time.time_ns() // 1000)
+                session.call = _Call(session.waiting.popleft(), time.time_ns() // 1000)
             self._run(session, session.call)
 
     def _run(self, session: _Session, call: _Call) -> None:
-        """Let a call write until it is done or the session is held."""
+        """Make a call, or go on with it, until it is done or the session is held."""
         no, flags, index = session.begin.no, self._flags, self._index
         began = time.monotonic()
         error = code = trace = ""
         try:
-            for message in call.results:
-                self._emit(session, message)
-                if session.over or flags.is_raised(no):
-                    break
-                if flags.is_held(no, index):
-                    call.busy += time.monotonic() - began
-                    return
-            call.results.close()
+            if call.results is None:
+                result = self._made(session, call.work)
+                if type(result) is dict:  # as of nearly every call: not asked what else it may be
+                    self._emit(session, result)
+                else:
+                    call.results = self._results(result)
+            if call.results is not None:
+                for message in call.results:
+                    self._emit(session, message)
+                    if session.over or flags.is_raised(no):
+                        break
+                    if flags.is_held(no, index):
+                        call.busy += time.monotonic() - began
+                        return
+                    self.line.flush_in_time()
+                call.results.close()
         except RetryLater as exc:
             if call.tries < exc.attempts:
                 call.busy += time.monotonic() - began
@@ -280,8 +288,14 @@ class Worker:
             error, trace = explain(exc)
             code = exc.code if isinstance(exc, BlueEngineError) else "engine-exception"
         session.call = None
-        busy = int((call.busy + time.monotonic() - began) * 1e6)
-        self.line.send(frames.Done(no, call.started, busy, error, code, trace))
+        self._tell_done(call, call.busy + time.monotonic() - began, error, code, trace)
+
+    def _tell_done(self, call: _Call, busy: float, error: str, code: str, trace: str) -> None:
+        no, micros = call.work.no, int(busy * 1e6)
+        if error:
+            self.line.send(frames.Done(no, call.started, micros, error, code, trace))
+        else:
+            self.line.done(no, call.started, micros)
 
     def _join_batch(self, session: _Session, work: frames.Work) -> None:
         batch = self._batch
@@ -325,7 +339,7 @@ class Worker:
 
     def _is_over(self, session: _Session, work: frames.Work) -> bool:
         if session.over or self._flags.is_raised(work.no):
-            self.line.send(frames.Done(work.no, time.time_ns() // 1000, 0, "", "", ""))
+            self.line.done(work.no, time.time_ns() // 1000, 0)
             return True
         return False
 
@@ -343,11 +357,12 @@ class Worker:
     def _answer(
         self, session: _Session, started: int, busy: int, exc: BaseException | None
     ) -> None:
-        error = code = trace = ""
         if exc is not None:
             error, trace = explain(exc)
             code = exc.code if isinstance(exc, BlueEngineError) else "engine-exception"
-        self.line.send(frames.Done(session.begin.no, started, busy, error, code, trace))
+            self.line.send(frames.Done(session.begin.no, started, busy, error, code, trace))
+        else:
+            self.line.done(session.begin.no, started, busy)
 
     def _rest(self, session: _Session, call: _Call, seconds: float) -> None:
         """Make a call again after a while; other sessions go on."""
@@ -357,7 +372,7 @@ class Worker:
             if session.resting is call:
                 session.resting = None
                 call.tries += 1
-                call.results = self._results(session, call.work)
+                call.results = None
                 session.call = call
                 self._go_on(session)
 
@@ -370,13 +385,14 @@ class Worker:
             session.call = session.resting = None
             error = code = trace = ""
             try:
-                call.results.close()
+                if call.results is not None:
+                    call.results.close()
             except BaseException as exc:  # noqa: BLE001 - whatever the author's code raises is reported
                 error, trace = explain(exc)
                 code = "engine-exception"
-            self.line.send(frames.Done(no, call.started, int(call.busy * 1e6), error, code, trace))
+            self._tell_done(call, call.busy, error, code, trace)
         for _ in range(len(session.waiting) + self._batch.drop(no)):
-            self.line.send(frames.Done(no, time.time_ns() // 1000, 0, "", "", ""))
+            self.line.done(no, time.time_ns() // 1000, 0)
         session.waiting.clear()
 
     def _emit(self, session: _Session, message: Any) -> None:
@@ -389,7 +405,7 @@ class Worker:
             )
         for port, value in message.items():
             if port in self._step.output_channels and port != STATUS:
-                self.line.send(self._values.encode(session.begin, port, value))
+                self.line.write(self._values.encode(session.begin, port, value))
             elif port != STATUS:
                 raise DataTypeError(
                     f"step {self._step.name!r} wrote to {port!r}, which is not among its"
@@ -401,7 +417,7 @@ class Worker:
     def _emit_status(self, session: _Session, value: Any) -> None:
         if not isinstance(value, dict) or not isinstance(value.get("type"), str):
             raise DataTypeError('a Status message is {"type": "…", …}')
-        body = self._values.encode(session.begin, STATUS, value).payload
+        (body,) = self._values.encode(session.begin, STATUS, value).payloads
         self.line.send(frames.Say(session.begin.no, value["type"], body))
         session.over = session.over or value["type"] in _LAST
 
@@ -417,20 +433,16 @@ class Worker:
         def scratch() -> Path:
             return Path(session.context.client_id)
 
-        return {item.port: self._values.decode(item, scratch) for item in work.items}
+        return {i.port: self._values.decode(i, i.payloads[0], scratch) for i in work.items}
 
-    def _results(self, session: _Session, work: frames.Work) -> Generator[Any, None, None]:
-        """Make a call; yield what it returns or yields, whatever kind of function it is."""
-        context, inputs = session.context, self._inputs(session, work)
-        if not work.last:
-            result = self._step.process_func(context, inputs)
-        elif self._step.end_func is not None:
-            result = self._step.end_func(context)
-        else:
-            return
-        if type(result) is dict:  # what nearly every call comes to: not asked what else it may be
-            yield result
-            return
+    def _made(self, session: _Session, work: frames.Work) -> Any:
+        """Make a call; what it returns may be of any kind."""
+        if work.last:
+            return self._step.end_func(session.context) if self._step.end_func else None
+        return self._step.process_func(session.context, self._inputs(session, work))
+
+    def _results(self, result: Any) -> Generator[Any, None, None]:
+        """Yield what a function returned or yields, whatever kind of function it is."""
         if inspect.isawaitable(result):
             result = self._await(result)
         if inspect.isgenerator(result):

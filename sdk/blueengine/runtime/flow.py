@@ -5,7 +5,7 @@ against the window of whoever sent it.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -74,21 +74,23 @@ class Flow:
         sender: str,
         seq: int,
         kind: Kind,
-        payload: bytes,
-        meta: bytes,
-        blob: str,
+        payloads: Sequence[bytes],
+        meta: bytes = b"",
+        blob: str = "",
     ) -> None:
-        """Take a message that came for the part; drop it when it is a repetition, or too late."""
+        """Take a run that came for the part; drop of it what is a repetition, or too late."""
         if not part.live:
             return
         try:
-            source = part.accept(channel, sender, seq, kind)
+            accepted = part.accept(channel, sender, seq, kind, len(payloads))
         except MessageLostError as exc:
             self._endings.fail(part, exc.code, str(exc))
             return
-        if source is None or kind is _END:
+        if accepted is None or kind is _END:
             return
-        size = whole = len(payload)
+        source, known = accepted
+        fresh = list(payloads[known:])
+        size = whole = sum(map(len, fresh))
         file = own_file = ""
         if blob:
             found = self._find(part, blob)
@@ -96,26 +98,26 @@ class Flow:
                 return
             file, own_file, whole = found
             size = weight(0, whole)
-        part.counts.messages_in += 1
+        part.counts.messages_in += len(fresh)
         part.counts.bytes_in += whole
         if part.recording is not None:
-            part.recording.take(channel, sender, payload, meta, blob, whole)
-        first: Message | None = None
-        for port in part.ports[channel]:
-            traffic = self._came[port]
-            traffic.messages += 1
-            traffic.bytes += whole
-            item = frames.Item(port, payload, meta, file)
-            message = Message(item, source, channel, sender, size, own_file, 1, first)
-            first = first or message
-            self._offer(part, port, message)
-        if first is not None:
-            if sender == CLIENT:
-                self._note_client(part, first, seq, whole)
-            self._consumed(part, first)  # it is offered; whoever took it counts for itself
+            for payload in fresh:
+                part.recording.take(channel, sender, payload, meta, blob, len(payload) or whole)
+        item = frames.Item("", fresh, meta, file)
+        for some in self._apart(part, channel, item):
+            weighs = size if some is item else len(some.payloads[0])
+            first: Message | None = None
+            for port in part.ports[channel]:
+                self._came[port].count(len(some.payloads), whole if blob else weighs)
+                mine = frames.Item(port, some.payloads, meta, file)
+                message = Message(mine, source, channel, sender, weighs, own_file, 1, first)
+                first = first or message
+                self._offer(part, port, message)
+            if first is not None:
+                self._offered(part, first, seq + known, whole)
 
     def _find(self, part: Part, blob: str) -> tuple[str, str, int] | None:
-        """Return the file of a payload, again if it is the part's own, and its size."""
+        """Return the file of a blob, the same if it is the part's own to remove, and its size."""
         try:
             file, size = self._instance.find_blob(blob)
         except (BlueEngineError, OSError) as exc:
@@ -126,13 +128,23 @@ class Flow:
         part.files_came = True
         return file, file, size
 
-    def _note_client(self, part: Part, message: Message, seq: int, size: int) -> None:
-        """Count a message of the client, and show it: no engine wrote it, so its readers do."""
-        if part.pushes:
-            part.pushes.came(message)
-        if part.taps:
-            item = message.item
-            self.taps.show(part, message.channel, CLIENT, seq, item.payload, item.meta, size)
+    def _apart(self, part: Part, channel: str, item: frames.Item) -> Sequence[frames.Item]:
+        """Return a run message by message if some step joins them with others, else whole."""
+        if len(item.payloads) == 1:
+            return (item,)
+        takers = [i for port in part.ports[channel] for i in self._takers.get(port, ())]
+        return _singly(item, all(part.steps[index].join.single for index in takers))
+
+    def _offered(self, part: Part, message: Message, number: int, size: int) -> None:
+        """Note that all who want a message have it; each of them counts for itself."""
+        if message.sender == CLIENT:
+            if part.pushes:
+                part.pushes.came(message)
+            if part.taps:  # no engine wrote it, so its readers show it
+                item = message.item
+                channel, payload = message.channel, item.payloads[0]
+                self.taps.show(part, channel, CLIENT, number, payload, item.meta, size)
+        self._consumed(part, message)
 
     def _offer(self, part: Part, port: str, message: Message) -> None:
         for index in self._takers.get(port, ()):
@@ -143,7 +155,7 @@ class Flow:
             return
         if run.join.single:  # the message is a call of its own
             (message.first or message).uses += 1
-            run.queue.append(Call([message], message.size))
+            run.queue.append(Call([message], message.size, count=len(message.item.payloads)))
             run.queued_bytes += message.size
             self.feed(part, run)
             return
@@ -186,9 +198,8 @@ class Flow:
             call = run.queue.popleft()
             run.queued_bytes -= call.size
             run.in_flight.append(call)
-            messages = call.messages
-            items = (messages[0].item,) if len(messages) == 1 else tuple([m.item for m in messages])
-            worker.ask(part.no, frames.Work(part.no, items, call.last), call.size)
+            work = frames.Work(part.no, [m.item for m in call.messages], call.last)
+            worker.ask(part.no, work, call.size, call.count)
             if run.spools and not run.queue:
                 self._queue(run, run.join.more())
         if running and run.queue and not run.hungry:
@@ -248,7 +259,7 @@ class Flow:
         source, message.source = message.source, None
         if source is None:
             return
-        source.consumed_messages += 1
+        source.consumed_messages += len(message.item.payloads)
         source.consumed_bytes += message.size
         if source.consumed_messages < CREDIT_MESSAGES and source.consumed_bytes < CREDIT_BYTES:
             return
@@ -273,11 +284,13 @@ class Flow:
     def _on_out(self, worker: WorkerProcess, part: Part, frame: frames.Out) -> None:
         run = part.steps[worker.index]
         if frame.port == FORWARD:
-            item = frames.Item(FORWARD, frame.payload, frame.meta, frame.file)
-            message = Message(item, None, "", "", frame.size, frame.file, 1)
             following = part.steps[run.index + 1]
-            self._offer_to(part, following, FORWARD, message)
-            self._consumed(part, message)
+            item = frames.Item(FORWARD, frame.payloads, frame.meta, frame.file)
+            for some in _singly(item, following.join.single):
+                size = frame.size if some is item else len(some.payloads[0])
+                message = Message(some, None, "", "", size, frame.file, 1)
+                self._offer_to(part, following, FORWARD, message)
+                self._consumed(part, message)
             if _is_full(following):
                 self._hold(part, run)
             return
@@ -292,16 +305,14 @@ class Flow:
             self._send(part, output, frame)
 
     def _send(self, part: Part, output: Output, frame: frames.Out) -> None:
-        part.counts.messages_out += 1
-        part.counts.bytes_out += frame.size
-        traffic = self._went[frame.port]
-        traffic.messages += 1
-        traffic.bytes += frame.size
+        self._went[frame.port].count(len(frame.payloads), frame.size)
         if part.taps:
-            number = part.counts.messages_out
-            self.taps.show(
-                part, output.channel, part.start.node, number, frame.payload, frame.meta, frame.size
-            )
+            name, node, number = output.channel, part.start.node, part.counts.messages_out + 1
+            for at, payload in enumerate(frame.payloads, number):
+                size = len(payload) or frame.size
+                self.taps.show(part, name, node, at, payload, frame.meta, size)
+        part.counts.messages_out += len(frame.payloads)
+        part.counts.bytes_out += frame.size
         self._sender.send(part, output, frame)
         if output.stored:
             self._keep(part, output, frame)
@@ -309,18 +320,19 @@ class Flow:
             Path(frame.file).unlink(missing_ok=True)
 
     def _keep(self, part: Part, output: Output, frame: frames.Out) -> None:
-        """Have a message stored as a result, at the end of this turn of the loop."""
+        """Have messages stored as results, at the end of this turn of the loop."""
         session, attempt, node = part.key
         blob = ""
         if frame.file:
             blob = result_ref(session, output.channel, f"{attempt}-{node}-{output.stored_seq}")
             self._instance.link_blob(frame.file, blob)
-        item = Stored(output.type, frame.payload, frame.meta, blob, frame.size)
-        encoded = codec.encode(item)
-        output.unsaved.append(encoded)
-        output.stored_seq += 1
-        output.saving += 1
-        output.saving_bytes += len(encoded)
+        for payload in frame.payloads:
+            size = len(payload) or frame.size
+            encoded = codec.encode(Stored(output.type, payload, frame.meta, blob, size))
+            output.unsaved.append(encoded)
+            output.saving_bytes += len(encoded)
+        output.stored_seq += len(frame.payloads)
+        output.saving += len(frame.payloads)
         if not part.unsaved:
             part.unsaved = True
             asyncio.get_running_loop().call_soon(self._save, part)
@@ -355,7 +367,7 @@ class Flow:
         part.notices += 1
         if STATUS in part.outputs:  # linked to a channel: it is a message there, too
             body = frame.body
-            self._on_out(worker, part, frames.Out(part.no, STATUS, body, b"", "", len(body)))
+            self._on_out(worker, part, frames.Out(part.no, STATUS, [body], b"", "", len(body)))
         if frame.kind == "finish":
             if not part.blocked:
                 self._endings.end(part, Outcome.FINISHED, None)
@@ -406,21 +418,36 @@ class Flow:
         run = part.steps[worker.index]
         if not run.in_flight:
             return
-        call = run.in_flight.popleft()
         counts = part.counts
-        counts.calls += 1
+        counts.calls += frame.calls
         counts.busy += frame.busy
         self._instance.numbers.calls += 1
         self._instance.numbers.busy += frame.busy
         if len(counts.spans) < SPANS:
             counts.spans.append((frame.started, frame.busy))
+        left = frame.calls
+        while left and run.in_flight:
+            call = run.in_flight[0]
+            done = min(left, call.count)
+            left -= done
+            call.count -= done
+            if not call.count:
+                run.in_flight.popleft()
+                if part.live:
+                    for message in call.messages:
+                        self._consumed(part, message)
         if part.live:
-            for message in call.messages:
-                self._consumed(part, message)
             if frame.error:
                 self._endings.fail(part, frame.code, frame.error, frame.traceback)
             else:
                 self._endings.look_for_end(part)
+
+
+def _singly(item: frames.Item, whole: bool) -> Sequence[frames.Item]:
+    """Return a run as it is, or message by message."""
+    if whole or len(item.payloads) == 1:
+        return (item,)
+    return [frames.Item(item.port, [payload]) for payload in item.payloads]
 
 
 def _is_full(run: StepRun) -> bool:

@@ -11,12 +11,12 @@ import msgspec
 
 
 class Item(msgspec.Struct, array_like=True, frozen=True):
-    """One input message of a call."""
+    """Messages of one input port that follow each other; only one that is alone has meta or file."""
 
     port: str
-    payload: bytes
-    meta: bytes
-    file: str
+    payloads: list[bytes]
+    meta: bytes = b""
+    file: str = ""
     """Absolute path of the payload when it is not inline."""
 
 
@@ -42,12 +42,22 @@ class Begin(msgspec.Struct, array_like=True, frozen=True, tag="begin"):
 
 
 class Work(msgspec.Struct, array_like=True, frozen=True, tag="work"):
-    """Call process_func with these messages and answer Done."""
+    """Call process_func and answer Done.
+
+    Once with a message of each port; if there is only one port, once with each of its messages.
+    """
 
     no: int
-    items: tuple[Item, ...]
+    items: list[Item]
     last: bool = False
     """Call end_func instead: every input of the step has ended and is done with."""
+
+    def singly(self) -> "list[Work]":
+        """Return the calls one by one."""
+        if len(self.items) != 1 or len(self.items[0].payloads) == 1:
+            return [self]
+        port = self.items[0].port
+        return [Work(self.no, [Item(port, [payload])]) for payload in self.items[0].payloads]
 
 
 class Resume(msgspec.Struct, array_like=True, frozen=True, tag="resume"):
@@ -86,16 +96,17 @@ class Began(msgspec.Struct, array_like=True, frozen=True, tag="began"):
     traceback: str
 
 
-class Out(msgspec.Struct, array_like=True, frozen=True, tag="out"):
-    """A message was written to an output port."""
+class Out(msgspec.Struct, array_like=True, tag="out"):
+    """Messages were written to an output port; only one that is alone has meta or file."""
 
     no: int
     port: str
-    payload: bytes
+    payloads: list[bytes]
     meta: bytes
     file: str
     """File in the outbox that holds the payload instead."""
     size: int
+    """Bytes of all of them."""
 
 
 class Say(msgspec.Struct, array_like=True, frozen=True, tag="say"):
@@ -116,17 +127,18 @@ class Logged(msgspec.Struct, array_like=True, frozen=True, tag="logged"):
     text: str
 
 
-class Done(msgspec.Struct, array_like=True, frozen=True, tag="done"):
-    """One call has returned; everything it wrote was sent before this."""
+class Done(msgspec.Struct, array_like=True, tag="done"):
+    """Calls have returned; everything they wrote was sent before this. One that failed comes alone."""
 
     no: int
     started: int
-    """Microseconds since the epoch."""
+    """Of the first, in microseconds since the epoch."""
     busy: int
     """Microseconds inside process_func."""
-    error: str
-    code: str
-    traceback: str
+    error: str = ""
+    code: str = ""
+    traceback: str = ""
+    calls: int = 1
 
 
 class Counted(msgspec.Struct, array_like=True, frozen=True, tag="counted"):

@@ -363,7 +363,7 @@ class Host:
                 seq = seqs.get(feed.channel, 0)
                 seqs[feed.channel] = seq + 1
                 self._flow.arrive(
-                    part, feed.channel, CLIENT, seq, Kind.DATA, feed.payload, feed.meta, feed.blob
+                    part, feed.channel, CLIENT, seq, _DATA, [feed.payload], feed.meta, feed.blob
                 )
         if part.pushes:
             part.pushes.attach(seqs)
@@ -371,7 +371,7 @@ class Host:
             for channel in part.ports:
                 if (channel, CLIENT) in part.sources:
                     seq = seqs.get(channel, 0)
-                    self._flow.arrive(part, channel, CLIENT, seq, Kind.END, b"", b"", "")
+                    self._flow.arrive(part, channel, CLIENT, seq, Kind.END, [b""])
         if not part.sources and part.live:
             part.steps[0].queue.append(Call([], 0))  # an engine that reads nothing is called once
         for run in part.steps:
@@ -383,7 +383,9 @@ class Host:
 
     def _on_pushed(self, part: Part, channel: str, seq: int, kind: Kind, feed: Feed) -> None:
         if part.live:
-            self._flow.arrive(part, channel, CLIENT, seq, kind, feed.payload, feed.meta, feed.blob)
+            self._flow.arrive(
+                part, channel, CLIENT, seq, kind, [feed.payload], feed.meta, feed.blob
+            )
             self._endings.look_for_end(part)
 
     async def _take_messages(self) -> None:
@@ -452,13 +454,16 @@ class Host:
             return
         if part.state is _READY:
             self._release(part)  # a writer was told to Go, so all are ready
-        channel, sender, seq, meta = header.channel, header.sender, header.seq, header.meta
-        arrive = self._flow.arrive
-        *before, last = payloads
-        for payload in before:
-            arrive(part, channel, sender, seq, _DATA, payload, meta, "")
-            seq += 1
-        arrive(part, channel, sender, seq, header.kind, last, meta, header.blob)
+        self._flow.arrive(
+            part,
+            header.channel,
+            header.sender,
+            header.seq,
+            header.kind,
+            payloads,
+            header.meta,
+            header.blob,
+        )
         if header.kind is not _DATA:
             self._endings.look_for_end(part)
 
@@ -519,7 +524,7 @@ class Host:
             if part is not None:
                 self._flow.on_written(worker, part, frame)
             return
-        worker.answered(frame.no)
+        worker.answered(frame.no, frame.calls if isinstance(frame, frames.Done) else 1)
         if part is not None:
             if isinstance(frame, frames.Done):
                 self._flow.on_done(worker, part, frame)

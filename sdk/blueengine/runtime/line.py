@@ -16,7 +16,9 @@ FLUSH_AFTER: Final = 0.0005
 """Seconds that outputs may wait for more of them to share one write."""
 FLUSH_AT_LAST: Final = 0.01
 """Seconds after which they are written although the author's code has not come back."""
-FLUSH_FRAMES: Final = 64
+FLUSH_MESSAGES: Final = 64
+FLUSH_BYTES: Final = 1 << 18
+"""Messages, and their bytes, that share a write at the most."""
 
 
 class ParentGoneError(Exception):
@@ -34,6 +36,12 @@ class Line:
         self._splitter = frames.Splitter()
         self._received: list[frames.ToWorker] = []
         self._out: list[frames.FromWorker] = []
+        self._last: frames.Out | None = None
+        """The last of them, if further messages may go with it."""
+        self._done: frames.Done | None = None
+        """Calls that have returned and are not among them yet: it goes behind what they wrote."""
+        self._messages = self._bytes = 0
+        """In what is queued."""
         self._flushed_at = time.monotonic()
         self._writing = threading.Lock()
         self._late = threading.Event()
@@ -90,8 +98,53 @@ class Line:
     def send(self, frame: frames.FromWorker) -> None:
         """Queue a frame; those of a short while share a write."""
         with self._writing:
+            self._close_runs()
             self._out.append(frame)
-        if time.monotonic() - self._flushed_at > FLUSH_AFTER or len(self._out) >= FLUSH_FRAMES:
+        self.flush_in_time()
+
+    def write(self, out: frames.Out) -> None:
+        """Queue a message, which goes with what is queued next; else see ``flush_in_time``.
+
+        Messages of one port that follow each other share a frame.
+        """
+        with self._writing:
+            last, alone = self._last, bool(out.meta or out.file)
+            if last is not None and not alone and last.port == out.port and last.no == out.no:
+                last.payloads += out.payloads
+                last.size += out.size
+            else:
+                self._out.append(out)
+                self._last = None if alone else out
+            self._messages += 1
+            self._bytes += len(out.payloads[0])
+
+    def done(self, no: int, started: int, busy: int) -> None:
+        """Queue that a call has returned; those of one session share a frame."""
+        with self._writing:
+            done = self._done
+            if done is not None and done.no == no:
+                done.busy += busy
+                done.calls += 1
+            else:
+                if done is not None:
+                    self._close_runs()
+                self._done = frames.Done(no, started, busy)
+        self.flush_in_time()
+
+    def _close_runs(self) -> None:
+        """Let what is queued next stand behind all that was queued so far."""
+        self._last = None
+        if self._done is not None:
+            self._out.append(self._done)
+            self._done = None
+
+    def flush_in_time(self) -> None:
+        """Write what is queued once it is much, or has waited; a call may be at work for long."""
+        if (
+            self._messages >= FLUSH_MESSAGES
+            or self._bytes >= FLUSH_BYTES
+            or time.monotonic() - self._flushed_at > FLUSH_AFTER
+        ):
             self.flush()
         elif not self._late.is_set():
             self._late.set()
@@ -106,12 +159,14 @@ class Line:
             ParentGoneError: Nobody reads it.
         """
         with self._writing:
+            self._close_runs()
             if self._out:
                 try:
                     self._sock.sendall(frames.pack(self._out))
                 except OSError:
                     raise ParentGoneError from None
                 self._out.clear()
+                self._messages = self._bytes = 0
             self._flushed_at = time.monotonic()
 
     def _flush_late(self) -> None:
@@ -123,8 +178,7 @@ class Line:
             time.sleep(FLUSH_AT_LAST)
             self._late.clear()
             try:
-                if self._out:
-                    self.flush()
+                self.flush()
             except ParentGoneError:  # the loop finds out by itself
                 return
 

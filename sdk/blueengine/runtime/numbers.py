@@ -26,6 +26,11 @@ class Traffic:
     messages: int = 0
     bytes: int = 0
 
+    def count(self, messages: int, size: int) -> None:
+        """Count messages of so many bytes in all."""
+        self.messages += messages
+        self.bytes += size
+
 
 class Traffics(dict[str, Traffic]):
     """Name of an engine's channel -> what went through it; engine.yml bounds the names."""

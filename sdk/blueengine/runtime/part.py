@@ -34,7 +34,7 @@ WINDOW_BYTES: Final = 8 << 20
 it must wait."""
 RUN_MESSAGES: Final = 64
 RUN_BYTES: Final = 1 << 18
-"""How much goes under one header."""
+"""How much may go under one header before what comes next goes under another."""
 BLOB_SHARE: Final = 8
 """A byte in the blob store counts as one of so many in memory."""
 NO_MORE: Final = -1
@@ -73,7 +73,7 @@ class Source:
 
 @dataclass(slots=True)
 class Message:
-    """One input message until its call is done."""
+    """Input that came together, until its calls are done: a message, or a run of them."""
 
     item: frames.Item
     source: Source | None
@@ -92,12 +92,14 @@ class Message:
 
 @dataclass(slots=True)
 class Call:
-    """One call of process_func."""
+    """One call of process_func, or one for each message of a run."""
 
     messages: list[Message]
     size: int
     last: bool = False
     """Of end_func."""
+    count: int = 1
+    """Calls that are not done."""
 
 
 @dataclass(slots=True)
@@ -371,25 +373,30 @@ class Part:
         self.outputs = {port: self.channels[channel] for port, channel in self.node.writes.items()}
         """Output port -> what it is linked to; two ports may share a channel."""
 
-    def accept(self, channel: str, sender: str, seq: int, kind: Kind) -> Source | None:
-        """Note an arrived message; None when it is a repetition or nobody's.
+    def accept(
+        self, channel: str, sender: str, seq: int, kind: Kind, count: int
+    ) -> tuple[Source, int] | None:
+        """Note a run that arrived, and how many of its first messages are known; None when all are.
 
         Raises:
-            MessageLostError: A message before this one never came.
+            MessageLostError: A message before these never came.
         """
         source = self.sources.get((channel, sender))
-        if source is None or seq < source.expected or source.ended:
+        if source is None or source.ended:
             return None
-        if seq > source.expected:
+        known = source.expected - seq
+        if known >= count:
+            return None
+        if known < 0:
             raise MessageLostError(
                 f"channel {channel!r}: messages {source.expected} to {seq - 1}"
                 f" of {sender or 'the client'} never arrived"
             )
-        source.expected += 1
+        source.expected = seq + count
         if kind is not _DATA:
             source.ended = True
             self.open_sources -= 1
-        return source
+        return source, known
 
     def close(self) -> None:
         """Give back what is kept on disk of messages that wait."""

@@ -21,9 +21,10 @@ class Sender:
         self._instance = instance
 
     def send(self, part: Part, output: Output, frame: frames.Out) -> None:
-        """Send a message to every reader of a channel, at the end of this turn of the loop."""
+        """Send messages to every reader of a channel, at the end of this turn of the loop."""
         session, attempt, node = part.key
-        size = weight(len(frame.payload), frame.size)
+        inline = 0 if frame.file else frame.size
+        size = weight(inline, frame.size)
         for route in output.routes:
             if route.closed:
                 continue
@@ -36,9 +37,9 @@ class Sender:
             if not (route.unsent and route.unsent[-1].takes(frame.meta, blob)):
                 route.unsent.append(Run([], frame.meta, blob))
             run = route.unsent[-1]
-            run.payloads.append(frame.payload)
-            run.size += len(frame.payload)
-            route.messages += 1
+            run.payloads += frame.payloads
+            run.size += inline
+            route.messages += len(frame.payloads)
             route.size += size
         if output.routes and not part.sending:
             part.sending = True

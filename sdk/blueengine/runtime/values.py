@@ -37,13 +37,13 @@ class Values:
         self._forwards = Forwards()
         self._files = 0
 
-    def decode(self, item: frames.Item, scratch: Callable[[], Path]) -> Any:
-        """Return the value of an input; ``scratch`` makes the session's temp folder."""
+    def decode(self, item: frames.Item, payload: bytes, scratch: Callable[[], Path]) -> Any:
+        """Return the value of a message of ``item``; ``scratch`` makes the session's temp folder."""
         if item.port == FORWARD:
-            return self._forwards.read(item.payload, item.meta, item.file)
+            return self._forwards.read(payload, item.meta, item.file)
         file = Path(item.file) if item.file else None
         meta = codec.decode(Meta, item.meta) if item.meta else base.NO_META
-        return self._inputs[item.port].decode(base.Incoming(item.payload, meta, file, scratch))
+        return self._inputs[item.port].decode(base.Incoming(payload, meta, file, scratch))
 
     def encode(self, begin: frames.Begin, port: str, value: Any) -> frames.Out:
         """Return what is written to an output.
@@ -55,7 +55,7 @@ class Values:
             payload, meta, file, size = self._forwards.write(value, begin.shared)
             if not file and begin.outbox and size > INLINE_LIMIT:
                 file, payload = self._write_out(begin, base.Encoded(payload)), b""
-            return frames.Out(begin.no, port, payload, meta, file, size)
+            return frames.Out(begin.no, port, [payload], meta, file, size)
         encoded = self._encode(port, value, stored=port in begin.stored)
         payload, file, size = encoded.payload, "", len(encoded.payload)
         if encoded.file is not None:
@@ -65,7 +65,7 @@ class Values:
         if begin.outbox and size > INLINE_LIMIT:
             file, payload = self._write_out(begin, encoded), b""
         meta = codec.encode(encoded.meta) if encoded.meta else b""
-        return frames.Out(begin.no, port, payload, meta, file, size)
+        return frames.Out(begin.no, port, [payload], meta, file, size)
 
     def _encode(self, port: str, value: Any, *, stored: bool) -> base.Encoded:
         try:

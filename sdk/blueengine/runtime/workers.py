@@ -12,6 +12,7 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from blueengine.runtime import frames
@@ -30,6 +31,16 @@ POST_SECONDS = 0.02
 """How long a frame that nobody waits for may wait for another to share a write with."""
 LAST_WORDS_SECONDS = 1.0
 """How long what an ended worker has written may take to be read; a child of it may hold the line."""
+
+
+@dataclass(slots=True, eq=False)
+class _Owed:
+    """A frame that was sent and is not answered."""
+
+    no: int
+    size: int
+    count: int
+    """Answers that are missing."""
 
 
 class WorkerProcess(asyncio.Protocol):
@@ -55,8 +66,8 @@ class WorkerProcess(asyncio.Protocol):
         """Called when its last session leaves."""
         self.hungry: deque[tuple[Part, StepRun]] = deque()
         """Those who have calls for it but found no room, longest first."""
-        self._owed: deque[tuple[int, int]] = deque()
-        """(session, size) of what was sent and is not answered, oldest first."""
+        self._owed: deque[_Owed] = deque()
+        """What was sent and is not answered, oldest first."""
         self._held: set[int] = set()
         """Sessions whose calls it has put aside."""
         self._ahead = self._ahead_bytes = 0
@@ -115,7 +126,7 @@ class WorkerProcess(asyncio.Protocol):
     @property
     def at_work_on(self) -> int | None:
         """The session whose code it runs, as far as one can tell from here; None when idle."""
-        return next((no for no, _ in self._owed if no not in self._held), None)
+        return next((owed.no for owed in self._owed if owed.no not in self._held), None)
 
     @property
     def is_idle(self) -> bool:
@@ -131,46 +142,54 @@ class WorkerProcess(asyncio.Protocol):
 
     def owes(self, no: int) -> bool:
         """Whether something sent for this session is not answered."""
-        return any(owed == no for owed, _ in self._owed)
+        return any(owed.no == no for owed in self._owed)
 
-    def ask(self, no: int, frame: frames.ToWorker, size: int = 0) -> None:
-        """Send a frame that is answered by one of the same session."""
+    def ask(self, no: int, frame: frames.ToWorker, size: int = 0, count: int = 1) -> None:
+        """Send a frame that asks for ``count`` answers of the same session."""
         if self._gone:
             return
-        self._owed.append((no, size))
+        self._owed.append(_Owed(no, size, count))
         if no not in self._held:
-            self._ahead += 1
+            self._ahead += count
             self._ahead_bytes += size
         self.send(frame)
 
-    def answered(self, no: int) -> None:
-        """Note that the oldest frame of this session was answered."""
-        if self._owed[0][0] == no:
-            _, size = self._owed.popleft()
-        else:  # a session before it is held
-            entry = next(entry for entry in self._owed if entry[0] == no)
-            self._owed.remove(entry)
-            size = entry[1]
-        if no not in self._held:
-            self._ahead -= 1
-            self._ahead_bytes -= size
+    def answered(self, no: int, count: int = 1) -> None:
+        """Note that the oldest frames of this session were answered, ``count`` times in all."""
+        while count:
+            owed = self._owed[0]
+            if owed.no != no:  # a session before it is held
+                owed = next(owed for owed in self._owed if owed.no == no)
+            answers = min(count, owed.count)
+            count -= answers
+            owed.count -= answers
+            ahead = no not in self._held
+            if ahead:
+                self._ahead -= answers
+            if not owed.count:
+                self._owed.remove(owed)
+                if ahead:
+                    self._ahead_bytes -= owed.size
 
     def hold(self, no: int) -> None:
         """Note that the session's calls are put aside: their room is for others."""
         if no not in self._held:
             self._held.add(no)
-            sizes = [size for owed, size in self._owed if owed == no]
-            self._ahead -= len(sizes)
-            self._ahead_bytes -= sum(sizes)
+            self._go_ahead(no, -1)
 
     def let_go(self, no: int) -> None:
         """Have it go on with a session that was held."""
         if no in self._held:
             self._held.discard(no)
-            sizes = [size for owed, size in self._owed if owed == no]
-            self._ahead += len(sizes)
-            self._ahead_bytes += sum(sizes)
+            self._go_ahead(no, 1)
             self.send(frames.Resume(no))
+
+    def _go_ahead(self, no: int, sign: int) -> None:
+        """Count what is owed to a session among what was sent ahead, or no more."""
+        for owed in self._owed:
+            if owed.no == no:
+                self._ahead += sign * owed.count
+                self._ahead_bytes += sign * owed.size
 
     def send(self, frame: frames.ToWorker) -> None:
         """Queue a frame; those of one turn of the loop share a write. None reaches a dead worker."""

@@ -51,24 +51,40 @@ class Driven:
 
     def work(self, value: Any = None, *, no: int = 1, port: str = "Control") -> None:
         payload = value if isinstance(value, bytes) else orjson.dumps(value)
-        self.send(frames.Work(no, (frames.Item(port, payload, b"", ""),)))
+        self.send(frames.Work(no, [frames.Item(port, [payload])]))
+
+    def run(self, *values: Any, no: int = 1, port: str = "Control") -> None:
+        """Send messages that came together."""
+        self.send(frames.Work(no, [frames.Item(port, [orjson.dumps(value) for value in values])]))
 
     def call(self, value: Any = None, **more: Any) -> tuple[list[frames.FromWorker], frames.Done]:
         """Make a call; what was written, and how it ended."""
         self.work(value, **more)
         return self.until_done()
 
-    def until_done(self) -> tuple[list[frames.FromWorker], frames.Done]:
+    def until_done(self, calls: int = 1) -> tuple[list[frames.FromWorker], frames.Done]:
+        """Wait for the end of so many calls; what was written, and how the last one ended."""
         written: list[frames.FromWorker] = []
-        while not isinstance(frame := self.receive(), frames.Done):
-            written.append(frame)
-        return written, frame
+        while calls:
+            frame = self.receive()
+            if isinstance(frame, frames.Done):
+                calls -= frame.calls
+                done = frame
+            else:
+                written.append(frame)
+        return written, done
 
     def values(self, value: Any = None, **more: Any) -> list[Any]:
         """Make a call that must go well; the JSON values it wrote."""
         written, done = self.call(value, **more)
         assert (done.error, done.traceback) == ("", "")
-        return [orjson.loads(frame.payload) for frame in written if isinstance(frame, frames.Out)]
+        return jsons(written)
+
+
+def jsons(written: list[frames.FromWorker]) -> list[Any]:
+    """Return the JSON values that were written."""
+    outs = [frame for frame in written if isinstance(frame, frames.Out)]
+    return [orjson.loads(payload) for frame in outs for payload in frame.payloads]
 
 
 @contextlib.contextmanager

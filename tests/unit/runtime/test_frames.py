@@ -10,7 +10,8 @@ from blueengine.runtime import frames
 
 TO_WORKER = [
     frames.Begin(1, "s", "n", "e", {"a": "b"}, "/tmp/x", "", ("Out",)),
-    frames.Work(1, (frames.Item("Control", b"\x00\xff", b"m", ""), frames.Item("B", b"", b"", "/f"))),
+    frames.Work(1, [frames.Item("Control", [b"\x00\xff"], b"m"), frames.Item("B", [b""], b"", "/f")]),
+    frames.Work(1, [frames.Item("Control", [b"1", b"", b"3"])]),
     frames.Resume(7),
     frames.Leave(2**40),
     frames.Quit(),
@@ -18,9 +19,10 @@ TO_WORKER = [
 FROM_WORKER = [
     frames.Inited("", ""),
     frames.Began(1, "no", "", ""),
-    frames.Out(1, "Out", bytes(range(256)), b"", "", 256),
+    frames.Out(1, "Out", [bytes(range(256)), b"x"], b"", "", 257),
     frames.Say(1, "finish", b'{"type":"finish"}'),
     frames.Done(1, 2**50, 3, "ValueError: é", "code", "trace"),
+    frames.Done(1, 2**50, 3, calls=64),
     frames.Left(1, "", ""),
 ]
 
@@ -45,7 +47,7 @@ def test_a_frame_from_the_worker_comes_back_as_it_was(frame: frames.FromWorker) 
     cuts=st.lists(st.integers(0, 3000), max_size=20),
 )
 def test_any_cuts_give_the_same_frames(payloads: list[bytes], cuts: list[int]) -> None:
-    sent = [frames.Out(n, "p", payload, b"", "", 0) for n, payload in enumerate(payloads)]
+    sent = [frames.Out(n, "p", [payload], b"", "", 0) for n, payload in enumerate(payloads)]
     # one to three in a pack
     packs = [sent[at : at + 1 + at % 3] for at in range(len(sent))]
     stream = b"".join(map(frames.pack, packs))

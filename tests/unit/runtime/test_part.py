@@ -44,45 +44,62 @@ def test_two_ports_of_one_channel_share_its_routes() -> None:
 def test_messages_are_accepted_in_order() -> None:
     part = a_part()
     for seq in range(3):
-        assert part.accept("Mid", "source", seq, Kind.DATA) is part.sources["Mid", "source"]
+        assert part.accept("Mid", "source", seq, Kind.DATA, 1) == (part.sources["Mid", "source"], 0)
+
+
+def test_of_a_run_only_what_is_new_is_accepted() -> None:
+    part = a_part()
+    source = part.sources["Mid", "source"]
+    assert part.accept("Mid", "source", 0, Kind.DATA, 5) == (source, 0)
+    assert part.accept("Mid", "source", 0, Kind.DATA, 5) is None
+    assert part.accept("Mid", "source", 3, Kind.DATA, 2) is None
+    assert part.accept("Mid", "source", 2, Kind.DATA, 4) == (source, 3)
+    assert source.expected == 6
+
+
+def test_the_end_of_a_run_is_the_end_of_its_source() -> None:
+    part = a_part()
+    assert part.accept("Mid", "source", 0, Kind.LAST, 3) is not None
+    assert part.sources["Mid", "source"].ended
+    assert part.open_sources == 2
 
 
 def test_a_repetition_is_dropped() -> None:
     part = a_part()
-    part.accept("Mid", "source", 0, Kind.DATA)
-    assert part.accept("Mid", "source", 0, Kind.DATA) is None
-    assert part.accept("Mid", "source", 1, Kind.DATA) is not None
+    part.accept("Mid", "source", 0, Kind.DATA, 1)
+    assert part.accept("Mid", "source", 0, Kind.DATA, 1) is None
+    assert part.accept("Mid", "source", 1, Kind.DATA, 1) is not None
 
 
 def test_each_sender_counts_for_itself() -> None:
     part = a_part()
-    part.accept("Mid", "source", 0, Kind.DATA)
-    assert part.accept("Mid", "other", 0, Kind.DATA) is not None
+    part.accept("Mid", "source", 0, Kind.DATA, 1)
+    assert part.accept("Mid", "other", 0, Kind.DATA, 1) is not None
 
 
 @pytest.mark.parametrize(
     ("channel", "sender"), [("Mid", "stranger"), ("In", CLIENT), ("Mid", CLIENT)]
 )
 def test_what_is_nobodys_is_dropped(channel: str, sender: str) -> None:
-    assert a_part().accept(channel, sender, 0, Kind.DATA) is None
+    assert a_part().accept(channel, sender, 0, Kind.DATA, 1) is None
 
 
 def test_a_gap_is_an_error_that_says_what_is_missing() -> None:
     part = a_part()
-    part.accept("Mid", "source", 0, Kind.DATA)
+    part.accept("Mid", "source", 0, Kind.DATA, 1)
     with pytest.raises(MessageLostError, match=r"'Mid': messages 1 to 3 of source never arrived"):
-        part.accept("Mid", "source", 4, Kind.DATA)
+        part.accept("Mid", "source", 4, Kind.DATA, 1)
     with pytest.raises(MessageLostError, match="of the client"):
-        part.accept("Set", CLIENT, 1, Kind.END)
+        part.accept("Set", CLIENT, 1, Kind.END, 1)
 
 
 def test_an_end_closes_its_source_once() -> None:
     part = a_part()
-    part.accept("Mid", "source", 0, Kind.DATA)
-    assert part.accept("Mid", "source", 1, Kind.END) is not None
+    part.accept("Mid", "source", 0, Kind.DATA, 1)
+    assert part.accept("Mid", "source", 1, Kind.END, 1) is not None
     assert part.open_sources == 2
-    assert part.accept("Mid", "source", 1, Kind.END) is None
-    assert part.accept("Mid", "source", 2, Kind.DATA) is None
+    assert part.accept("Mid", "source", 1, Kind.END, 1) is None
+    assert part.accept("Mid", "source", 2, Kind.DATA, 1) is None
     assert part.open_sources == 2
 
 

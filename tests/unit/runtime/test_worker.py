@@ -12,7 +12,7 @@ import pytest
 
 from blueengine import Context, Fail, File, Refuse
 from blueengine.runtime import frames
-from tests.unit.runtime.driven import driven
+from tests.unit.runtime.driven import driven, jsons
 
 Inputs = dict[str, Any]
 
@@ -271,8 +271,7 @@ def test_nothing_is_called_after_finish_or_error(tmp_path: Path, kind: str) -> N
     with driven(process, tmp_path) as worker:
         for number in range(3):
             worker.work(number)
-        for _ in range(3):
-            worker.until_done()
+        worker.until_done(3)
         assert calls == [0]
 
 
@@ -303,8 +302,7 @@ def test_a_held_generator_stops_half_way_and_others_go_on(tmp_path: Path) -> Non
         # one value at a time while it stays held
         worker.flags.hold(1, 0, False)
         worker.send(frames.Resume(1))
-        assert len(worker.until_done()[0]) == 3
-        assert len(worker.until_done()[0]) == 1
+        assert jsons(worker.until_done(2)[0]) == [0, 1, 2, 0]
 
 
 def test_a_value_that_was_written_when_it_was_held_is_not_lost(tmp_path: Path) -> None:
@@ -319,16 +317,69 @@ def test_a_value_that_was_written_when_it_was_held_is_not_lost(tmp_path: Path) -
         worker.work(None)
         # another session's call is answered in between
         worker.work(None, no=2)
-        got = [worker.receive() for _ in range(3)]
-        assert [orjson.loads(f.payload) for f in got if isinstance(f, frames.Out)] == [0, 1, 2]
-        while not isinstance(frame := worker.receive(), frames.Done):
-            pass
-        assert frame.no == 2
+        written, done = worker.until_done()
+        assert jsons([f for f in written if f.no == 1]) == [0, 1, 2]  # type: ignore[union-attr]
+        assert done.no == 2
         worker.flags.hold(1, 0, False)
         worker.send(frames.Resume(1))
         written, done = worker.until_done()
-        assert [f.payload for f in written if isinstance(f, frames.Out)] == [b"3"]
+        assert jsons(written) == [3]
         assert done.no == 1
+
+
+def test_a_run_is_a_call_for_each_of_its_messages(tmp_path: Path) -> None:
+    with driven(plain, tmp_path) as worker:
+        worker.run(1, 2, 3)
+        written, done = worker.until_done(3)
+        assert jsons(written) == [1, 2, 3]
+        assert done.error == ""
+
+
+def test_what_a_run_writes_comes_in_few_frames(tmp_path: Path) -> None:
+    with driven(plain, tmp_path) as worker:
+        worker.run(*range(1000))
+        got, done = worker.until_done(1000)
+        assert jsons(got) == list(range(1000))
+        assert len(got) < 500
+        assert done.error == ""
+
+
+def test_a_run_ends_at_the_call_that_fails_and_what_came_before_is_told(tmp_path: Path) -> None:
+    def process(_: Context, inputs: Inputs) -> Any:
+        return {"Out": 1 // inputs["Control"]}
+
+    with driven(process, tmp_path) as worker:
+        worker.run(1, 1, 0, 1)
+        written, done = worker.until_done(3)
+        assert jsons(written) == [1, 1]
+        assert (done.calls, done.code) == (1, "engine-exception")
+
+
+def test_a_run_stops_half_way_when_its_session_is_held(tmp_path: Path) -> None:
+    def process(_: Context, inputs: Inputs) -> Any:
+        worker.flags.hold(1, 0, inputs["Control"] == 2)
+        return {"Out": inputs["Control"]}
+
+    with driven(process, tmp_path) as worker:
+        worker.begin(2)
+        worker.run(1, 2, 3, 4)
+        assert jsons(worker.until_done(2)[0]) == [1, 2]
+        assert worker.values(0, no=2) == [0]
+        worker.flags.hold(1, 0, False)
+        worker.send(frames.Resume(1))
+        assert jsons(worker.until_done(2)[0]) == [3, 4]
+
+
+def test_runs_of_two_ports_are_told_apart(tmp_path: Path) -> None:
+    def process(_: Context, inputs: Inputs) -> Any:
+        return {"Out": inputs["Control"], "Text": str(inputs["Control"])}
+
+    with driven(process, tmp_path) as worker:
+        worker.run(1, 2)
+        written, _ = worker.until_done(2)
+        outs = [f for f in written if isinstance(f, frames.Out)]
+        assert [p for f in outs if f.port == "Out" for p in f.payloads] == [b"1", b"2"]
+        assert [p for f in outs if f.port == "Text" for p in f.payloads] == [b"1", b"2"]
 
 
 @pytest.mark.parametrize("function", [generator, async_generator])
@@ -339,8 +390,8 @@ def test_a_held_session_that_is_over_answers_every_call(tmp_path: Path, function
         for _ in range(3):
             worker.work(5)
         worker.send(frames.Leave(1))
-        got = [worker.receive() for _ in range(4)]
-        assert [type(frame) for frame in got] == [frames.Done] * 3 + [frames.Left]
+        assert worker.until_done(3)[0] == []
+        assert isinstance(worker.receive(), frames.Left)
         assert stopped == ["s1"]
 
 
@@ -356,8 +407,10 @@ def test_a_first_value_does_not_wait_for_the_code_behind_it(tmp_path: Path) -> N
 
     with driven(process, tmp_path) as worker:
         worker.work(None)
-        got = [worker.receive() for _ in range(5)]
-        assert len(got) == 5
+        got: list[Any] = []
+        while len(got) < 5:
+            got += jsons([worker.receive()])
+        assert got == [0, 1, 2, 3, 4]
         assert not go_on.is_set()
         go_on.set()
         assert len(worker.until_done()[0]) == 1
@@ -406,7 +459,7 @@ def test_large_values_go_by_a_file_and_small_ones_inline(tmp_path: Path) -> None
         for size, by_file in ((64 * 1024, False), (64 * 1024 + 1, True)):
             [out], _ = worker.call(size, no=2)
             assert isinstance(out, frames.Out)
-            assert (bool(out.file), out.size, len(out.payload)) == (
+            assert (bool(out.file), out.size, len(out.payloads[0])) == (
                 by_file, size, 0 if by_file else size,
             )  # fmt: skip
             if by_file:
@@ -414,7 +467,7 @@ def test_large_values_go_by_a_file_and_small_ones_inline(tmp_path: Path) -> None
         # without a blob store everything is inline
         [out], _ = worker.call(100_000, no=1)
         assert isinstance(out, frames.Out)
-        assert (out.file, len(out.payload)) == ("", 100_000)
+        assert (out.file, len(out.payloads[0])) == ("", 100_000)
 
 
 def test_files_that_came_inline_do_not_overwrite_each_other(tmp_path: Path) -> None:
