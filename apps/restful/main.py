@@ -19,6 +19,7 @@ from apps.restful.bootstrap import open_parts
 from apps.restful.service.parts import Parts
 from apps.restful.settings import RestfulSettings
 from blueengine.errors import BlueEngineError, SettingsError
+from blueengine.kit.collector import YOUNG, spare_what_is_loaded
 
 log = logging.getLogger("blueengine.restful")
 
@@ -100,6 +101,7 @@ async def serve(settings: RestfulSettings) -> None:
     sock = listen(settings)
     try:
         async with open_parts(settings) as parts:
+            spare_what_is_loaded(young=YOUNG)
             host, port = sock.getsockname()[:2]
             log.info("listening on http://%s:%s", f"[{host}]" if ":" in host else host, port)
             await server(parts).serve(sockets=[sock])

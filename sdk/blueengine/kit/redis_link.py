@@ -133,8 +133,13 @@ class Link:
         subscription: Subscription | None = None,
         patience: float = 30.0,
         reply_timeout: float = 15.0,
+        soon: Callable[..., object] | None = None,
     ) -> None:
-        """Keep the arguments; nothing is connected yet."""
+        """Keep the arguments; nothing is connected yet.
+
+        ``soon`` puts off a write until other commands may have joined it (by default to the loop's
+        next turn).
+        """
         self.address = address
         self.room = asyncio.Event()
         """Set while the socket takes more; a writer of much data waits for it."""
@@ -159,6 +164,7 @@ class Link:
         self._gone = asyncio.Event()
         """Set once the socket of a closed link is closed, too."""
         self._loop = asyncio.get_running_loop()
+        self._soon = soon or self._loop.call_soon
 
     async def open(self) -> None:
         """Connect, waiting for Redis as long as the patience says.
@@ -224,7 +230,7 @@ class Link:
         self._waiting.append((packed, future))
         if self._transport is not None:
             if len(self._unsent) in {0, _TOGETHER - 1}:
-                self._loop.call_soon(self._flush_in_turn)
+                self._soon(self._flush_in_turn)
             self._unsent.append(packed)
 
     def _flush_in_turn(self) -> None:

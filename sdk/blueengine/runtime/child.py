@@ -22,6 +22,7 @@ import orjson
 
 from blueengine.errors import BlueEngineError, DataTypeError, Refuse, RetryLater
 from blueengine.kit import logs
+from blueengine.kit.collector import spare_what_is_loaded
 from blueengine.kit.parent_death import die_with_parent
 from blueengine.runtime import frames
 from blueengine.runtime.batches import Batch
@@ -488,6 +489,7 @@ def work(engine: BlueEngine) -> int:
     # a fork in the author's code has no business with it either, should it ever come back here
     os.register_at_fork(after_in_child=sock.close)
     worker = Worker(engine, step, sock, Flags(int(flags_fd)))
+    spare_what_is_loaded()
     signal.signal(signal.SIGTERM, worker.on_term)
     return worker.run()
 

@@ -79,7 +79,6 @@ class Endings:
         part.blocked.clear()
         if any(run.in_flight for run in part.steps):
             self._instance.flags.raise_(part.no)
-        self._dismiss(part)
 
         def close() -> None:
             logs.write(self._instance.ledger, part)
@@ -92,9 +91,7 @@ class Endings:
                 how, retry = Outcome.FAILED, part.sent.lost.retriable
                 why = self._instance.fault(part, part.sent.lost.code, str(part.sent.lost))
             self._instance.report(
-                self._instance.ledger.close(
-                    part.key, how, why, part.tally(), again=retry, results=results
-                )
+                self._instance.ledger.close(part.key, how, why, tally, again=retry, results=results)
             )
 
         def close_when_sent() -> None:
@@ -104,18 +101,22 @@ class Endings:
             else:
                 close()
 
-        # Who reads this part's outputs is waiting for them: they go first, in a write of their own,
-        # for Redis answers nobody before it has done all that one write holds.
-        waited_for = any(output.routes for output in part.channels.values())
+        part.on_ended = close_when_sent
+        if outcome is Outcome.FINISHED and any(output.routes for output in part.channels.values()):
+            # Who reads this part's outputs waits for them: they are written before all else is done,
+            # and the report goes in a write of its own, for Redis answers nobody before it has done
+            # all that one write holds.
+            asyncio.get_running_loop().call_soon(self._clean_up, part)
+        else:
+            self._clean_up(part)
 
-        def close_soon() -> None:
-            asyncio.get_running_loop().call_soon(close_when_sent)
-
-        part.on_ended = close_soon if waited_for else close_when_sent
+    def _clean_up(self, part: Part) -> None:
+        self._dismiss(part)
         self.leave_when_idle(part)
 
     def _dismiss(self, part: Part) -> None:
         """Tell the workers that the part is over; end those that do not listen."""
+        part.dismissed = True
         for run, step in zip(part.steps, self._instance.steps, strict=True):
             run.queue.clear()
             if run.held:
@@ -145,7 +146,7 @@ class Endings:
 
     def leave_when_idle(self, part: Part) -> None:
         """Report and forget a part that ended, once its workers have answered all."""
-        if part.state is State.ENDING and not _is_owed(part):
+        if part.state is State.ENDING and part.dismissed and not _is_owed(part):
             part.on_ended()
             self.drop(part)
 

@@ -335,7 +335,7 @@ class Flow:
         output.saving += len(frame.payloads)
         if not part.unsaved:
             part.unsaved = True
-            asyncio.get_running_loop().call_soon(self._save, part)
+            self._instance.turn.soon(self._save, part)
 
     def _save(self, part: Part) -> None:
         """Store the results of this turn of the loop; an end in the same turn takes them along."""

@@ -215,9 +215,16 @@ class Host:
     def _make_worker(self, index: int) -> WorkerProcess:
         instance, step = self._instance, self._instance.steps[index]
         if self._threads is None and step.run_in == "process":
-            return WorkerProcess(step.name, index, self._on_frame, self._on_worker_lost)
+            return WorkerProcess(
+                step.name, index, self._on_frame, self._on_worker_lost, instance.turn
+            )
         return WorkerThread(
-            instance.engine, index, self._on_frame, self._on_worker_lost, time=self._threads
+            instance.engine,
+            index,
+            self._on_frame,
+            self._on_worker_lost,
+            instance.turn,
+            time=self._threads,
         )
 
     # -- commands ---------------------------------------------------------------------------------
@@ -230,11 +237,12 @@ class Host:
                 log.warning("no commands: %s", exc)
                 await asyncio.sleep(1)
                 continue
-            for fields in entries:
-                try:
-                    self._obey(command.from_fields(fields))
-                except DecodeError:
-                    log.exception("dropped a command that this version cannot read")
+            with self._instance.turn:
+                for fields in entries:
+                    try:
+                        self._obey(command.from_fields(fields))
+                    except DecodeError:
+                        log.exception("dropped a command that this version cannot read")
 
     def _obey(self, order: command.Command) -> None:
         if isinstance(order, command.Start):
@@ -401,11 +409,12 @@ class Host:
                 await asyncio.sleep(1)
                 continue
             self._unheard.clear()
-            for header, payloads in runs:
-                try:
-                    self._on_run(header, payloads)
-                except DecodeError:
-                    log.exception("dropped a message that this version cannot read")
+            with self._instance.turn:
+                for header, payloads in runs:
+                    try:
+                        self._on_run(header, payloads)
+                    except DecodeError:
+                        log.exception("dropped a message that this version cannot read")
 
     def _fail_readers(self, exc: ChannelsAwayError) -> None:
         """Fail the sessions that wait for what another engine writes; others go on."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 from blueengine.errors import BlueEngineError
 from blueengine.kit import aio
 from blueengine.kit.redis_link import Link, Reply
+from blueengine.kit.turn import Turn
 from blueengine.ledger.instance import InstanceLedger
 from blueengine.runtime.context import Flags
 from blueengine.runtime.declare import BlueEngine, Step
@@ -52,6 +53,8 @@ class Instance:
     message must not begin one of them again."""
     by_node: dict[tuple[str, str], Part] = field(default_factory=dict)
     numbers: Numbers = field(default_factory=Numbers)
+    turn: Turn = field(default_factory=Turn)
+    """Ends when all that came in one read has been looked at."""
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     empty: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the last part has gone."""

@@ -14,7 +14,9 @@ from typing import Any, Final
 from blueengine import ids, ledger
 from blueengine.errors import BlueEngineError, DeclarationError, SettingsError
 from blueengine.kit import aio, logs
+from blueengine.kit.collector import YOUNG, spare_what_is_loaded
 from blueengine.kit.redis_link import Link
+from blueengine.kit.turn import Turn
 from blueengine.ledger.instance import SCRIPTS, InstanceLedger
 from blueengine.runtime.context import Flags
 from blueengine.runtime.declare import BlueEngine
@@ -102,7 +104,8 @@ async def _live(
     )
     try:
         async with AsyncExitStack() as stack:
-            shared, commands = await stack.enter_async_context(_links(settings))
+            turn = Turn()
+            shared, commands = await stack.enter_async_context(_links(settings, turn))
             transport = await stack.enter_async_context(_transport(settings, shared, name))
             flags = stack.enter_context(closing(Flags.make(len(engine.steps))))
             folder = stack.enter_context(scratch_folder(name))
@@ -118,6 +121,7 @@ async def _live(
                 folder=folder,
                 shared=forwarded,
                 spool_bytes=settings.spool_bytes,
+                turn=turn,
             )
             host = Host(
                 instance,
@@ -130,6 +134,7 @@ async def _live(
             reason, grace = "the engine failed to start", QUIT_SECONDS
             try:
                 if await _warm_up(host, stop):
+                    spare_what_is_loaded(young=YOUNG)
                     await host.attend(node_name=settings.node_name, zone=settings.zone)
                     log.info("engine %s attends as %s", engine.settings.id, name)
                     reason = "the engine process failed"
@@ -207,10 +212,11 @@ async def _cancel(*tasks: asyncio.Task[Any]) -> None:
 
 
 @asynccontextmanager
-async def _links(settings: SystemSettings) -> AsyncGenerator[tuple[Link, Link]]:
+async def _links(settings: SystemSettings, turn: Turn) -> AsyncGenerator[tuple[Link, Link]]:
     """Open the shared link and one that blocks on the command stream."""
     address, patience = settings.redis, settings.patience_seconds
-    shared = Link(address, scripts=ledger.load(*SCRIPTS), patience=patience)
+    scripts = ledger.load(*SCRIPTS)
+    shared = Link(address, scripts=scripts, patience=patience, soon=turn.soon)
     commands = Link(address, patience=patience)
     try:
         await shared.open()

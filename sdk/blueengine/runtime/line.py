@@ -12,7 +12,7 @@ from typing import Final
 from blueengine.runtime import frames
 
 RECEIVE: Final = 1 << 18
-FLUSH_AFTER: Final = 0.0005
+FLUSH_AFTER: Final = 0.002
 """Seconds that outputs may wait for more of them to share one write."""
 FLUSH_AT_LAST: Final = 0.01
 """Seconds after which they are written although the author's code has not come back."""

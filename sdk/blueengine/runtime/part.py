@@ -345,9 +345,10 @@ class Part:
         """Time, level and text of log lines that wait to be written."""
         self.logged = 0
         """Log lines written so far."""
-        self.files_came = False
-        self.files_went = False
+        self.files_came = self.files_went = False
         """Whether there is something of this part in the blob store."""
+        self.dismissed = False
+        """Whether the workers were told that it is over."""
         self.sent = Sent()
         self.on_ended: Callable[[], None] = _nothing
         """Reports the outcome; set when it is decided."""

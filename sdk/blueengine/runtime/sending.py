@@ -43,7 +43,7 @@ class Sender:
             route.size += size
         if output.routes and not part.sending:
             part.sending = True
-            asyncio.get_running_loop().call_soon(self._send_all, part)
+            self._instance.turn.soon(self._send_all, part)
 
     def _send_all(self, part: Part) -> None:
         """Send what this turn of the loop held back; an end in the same turn went with it."""

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from blueengine.kit.turn import Turn
 from blueengine.runtime import frames
 from blueengine.runtime.child import Worker
 from blueengine.runtime.context import Flags
@@ -39,11 +40,12 @@ class WorkerThread(WorkerProcess):
         index: int,
         on_frame: Callable[[WorkerProcess, frames.FromWorker], None],
         on_lost: Callable[[WorkerProcess, str], None],
+        turn: Turn,
         *,
         time: Time | None = None,
     ) -> None:
         """Work for the step at ``index``."""
-        super().__init__(engine.steps[index].name, index, on_frame, on_lost)
+        super().__init__(engine.steps[index].name, index, on_frame, on_lost, turn)
         self._engine = engine
         self._time = time or Time()
         self._ended = asyncio.Event()

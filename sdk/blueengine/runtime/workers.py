@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from blueengine.kit.turn import Turn
 from blueengine.runtime import frames
 from blueengine.runtime.declare import WORKER_VARIABLE
 from blueengine.runtime.last_words import LastWords
@@ -52,11 +53,14 @@ class WorkerProcess(asyncio.Protocol):
         index: int,
         on_frame: Callable[["WorkerProcess", frames.FromWorker], None],
         on_lost: Callable[["WorkerProcess", str], None],
+        turn: Turn,
     ) -> None:
         """Hand its frames to ``on_frame``; tell ``on_lost`` when it ends without being told to.
 
-        ``step`` is the name and ``index`` the place of its step.
+        ``step`` is the name and ``index`` the place of its step. What one read leads to is written
+        at the end of the ``turn``.
         """
+        self._turn = turn
         self.step = step
         self.index = index
         self.sessions: set[int] = set()
@@ -197,7 +201,7 @@ class WorkerProcess(asyncio.Protocol):
             return
         if not self._flushing:
             self._flushing = True
-            self._loop.call_soon(self._flush)
+            self._turn.soon(self._flush)
         self._out.append(frame)
 
     def post(self, frame: frames.ToWorker) -> None:
@@ -276,9 +280,10 @@ class WorkerProcess(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand on every frame that is whole."""
-        for body in self._splitter.feed(data):
-            for frame in frames.from_worker(body):
-                self._on_frame(self, frame)
+        with self._turn:
+            for body in self._splitter.feed(data):
+                for frame in frames.from_worker(body):
+                    self._on_frame(self, frame)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that nothing more will come."""
