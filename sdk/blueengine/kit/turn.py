@@ -36,9 +36,11 @@ class Turn:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._depth == 1:
-            self._do_all()
-        self._depth -= 1
+        try:
+            if self._depth == 1:
+                self._do_all()
+        finally:
+            self._depth -= 1
 
     def _end(self) -> None:
         self._due = False

@@ -339,12 +339,10 @@ class Part:
         """Whether messages are held back to the end of this turn of the loop."""
         self.unsaved = False
         """Whether results wait to be reported at the end of this turn of the loop."""
-        self.notices = 0
-        """Status messages said so far."""
+        self.notices = self.logged = 0
+        """Status messages said, and log lines written, so far."""
         self.lines: list[str | int] = []
         """Time, level and text of log lines that wait to be written."""
-        self.logged = 0
-        """Log lines written so far."""
         self.files_came = self.files_went = False
         """Whether there is something of this part in the blob store."""
         self.dismissed = False
