@@ -82,7 +82,7 @@ class Endings:
 
         def close() -> None:
             logs.write(self._instance.ledger, part)
-            results = part.take_unsaved()
+            results, tally = part.take_unsaved(), part.tally()
             since = part.counts.released
             ran = None if since is None else asyncio.get_running_loop().time() - since
             self._instance.numbers.ended(outcome, ran)

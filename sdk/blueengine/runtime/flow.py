@@ -101,8 +101,7 @@ class Flow:
         part.counts.messages_in += len(fresh)
         part.counts.bytes_in += whole
         if part.recording is not None:
-            for payload in fresh:
-                part.recording.take(channel, sender, payload, meta, blob, len(payload) or whole)
+            part.recording.take_all(channel, sender, fresh, meta, blob, whole)
         item = frames.Item("", fresh, meta, file)
         for some in self._apart(part, channel, item):
             weighs = size if some is item else len(some.payloads[0])

@@ -65,6 +65,13 @@ class Recording:
         except (OSError, BlueEngineError) as exc:
             self._end(str(exc))
 
+    def take_all(  # noqa: PLR0917 - the fields of a run
+        self, channel: str, sender: str, payloads: list[bytes], meta: bytes, blob: str, size: int
+    ) -> None:
+        """Record messages that came together, of ``size`` bytes in all."""
+        for payload in payloads:
+            self.take(channel, sender, payload, meta, blob, len(payload) or size)
+
     def close(self) -> None:
         """Record nothing more."""
         self._is_open = False
