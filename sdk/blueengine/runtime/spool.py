@@ -169,7 +169,7 @@ class Spool:
             record = _encoder.encode(
                 (
                     item.port,
-                    item.payload,
+                    item.payloads[0],
                     item.meta,
                     item.file,
                     message.channel,
@@ -201,7 +201,7 @@ class Spool:
             if segment.read == segment.written:
                 self._segments.popleft()
                 self._disk.end(segment.file)
-            item = frames.Item(port, payload, meta, file)
+            item = frames.Item(port, [payload], meta, file)
             yield Message(item, None, channel, sender, size, own_file, 1)
 
 

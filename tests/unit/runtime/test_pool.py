@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 
+from blueengine.kit.turn import Turn
 from blueengine.runtime import frames
 from blueengine.runtime.workers import Pool, WorkerProcess
 
@@ -23,7 +24,7 @@ class Workers:
         self.pool.fill()
 
     def _start(self) -> WorkerProcess:
-        return WorkerProcess("step", 0, lambda *_: None, lambda *_: None)
+        return WorkerProcess("step", 0, lambda *_: None, lambda *_: None, Turn())
 
     def take(self) -> tuple[int, WorkerProcess]:
         no = next(self._numbers)

@@ -24,12 +24,12 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 def a_message(n: int, size: int = 10, *, sender: str = "writer", file: str = "") -> Message:
-    item = frames.Item("In", n.to_bytes(4, "big") * (size // 4), b"meta", file)
+    item = frames.Item("In", [n.to_bytes(4, "big") * (size // 4)], b"meta", file)
     return Message(item, Source(), "Channel", sender, size, file, 1)
 
 
 def number(message: Message) -> int:
-    return int.from_bytes(message.item.payload[:4], "big")
+    return int.from_bytes(message.item.payloads[0][:4], "big")
 
 
 def give_back(spool: Spool, messages: list[Message]) -> None:
