@@ -21,7 +21,7 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
   if kind == 'hash' then value = redis.call('HGETALL', key)
   elseif kind == 'set' then value = redis.call('SMEMBERS', key)
   elseif kind == 'zset' then value = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
-  elseif kind == 'list' then value = redis.call('LRANGE', key, 0, -1)
+  elseif kind == 'list' then value = redis.call('LRANGE', key, 0, 4095)  -- of results, enough to compare
   elseif kind == 'stream' then value = redis.call('XRANGE', key, '-', '+')
   else value = redis.call('GET', key) end
   out[#out + 1] = {key, kind, value}
