@@ -1,4 +1,4 @@
-"""What the SDK costs an author: hops between steps, video, memory, start. Each beside its bare self."""
+"""What the SDK costs an author: hops, video, overlap, memory, start. Each beside its bare self."""
 
 import asyncio
 import multiprocessing
@@ -11,6 +11,7 @@ from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any, Final
 
+from bench import overlap, ways
 from bench.measure import Section, Target
 from bench.sessions import Say
 from bench.stack import Stack
@@ -20,6 +21,9 @@ STEPS: Final = Path(__file__).parent / "steps" / "engine.py"
 SMALL: Final = 1 << 10
 LARGE: Final = 1 << 20
 FRAMES: Final = 90
+MESSAGES: Final = 60
+TURNS: Final = 400_000
+"""Messages through three computing steps, and how much each step has to do with one."""
 WIDTH, HEIGHT = 1280, 720
 
 
@@ -28,12 +32,15 @@ async def run(stack: Stack, *, quick: bool, say: Say) -> Section:
     section = Section("sdk")
     rounds = 2 if quick else 5
     found: defaultdict[str, list[float]] = defaultdict(list)
+    overlaps: list[tuple[float, float, list[list[overlap.Span]]]] = []
     with tempfile.TemporaryDirectory(prefix="blueengine-bench-") as folder:
         clip = Path(folder, "clip.mp4")
         await asyncio.to_thread(make_clip, clip)
         for number in range(rounds):
             say(f"sdk: round {number + 1} of {rounds}")
             await asyncio.to_thread(_round, found, clip, quick)
+            overlaps.append(await asyncio.to_thread(overlap.a_round, MESSAGES, TURNS))
+            await asyncio.to_thread(ways.a_round, found)
             await _processes(stack, found)
     hop = Target(2, 1.5)
     section.add("step to step, 1 KiB", [1e6 * each for each in found["small"]], "µs")
@@ -45,6 +52,8 @@ async def run(stack: Stack, *, quick: bool, say: Say) -> Section:
     section.ratio(
         "video ÷ bare PyAV loop", found["video"], found["video bare"], Target(0.8, 1, at_least=True)
     )
+    overlap.add(section, overlaps)
+    ways.add(section, found)
     section.add("idle, parent and one worker", found["idle"], "MB", Target(90, 60))
     section.add("start to attendance", [1e3 * each for each in found["start"]], "ms")
     section.ratio(

@@ -48,7 +48,7 @@ def find(wanted: str, environment: Mapping[str, str]) -> dict[str, LocalEngine]:
 def _read(scripts: Iterable[Path], environment: Mapping[str, str]) -> Iterable[LocalEngine]:
     cpus = os.cpu_count() or 1
     for script in scripts:
-        settings = EngineSettings.load(script.parent / CONFIG, environment, cpus=cpus)
+        settings = EngineSettings.load(script.parent / CONFIG, environment, cpus=cpus, foreign=True)
         yield LocalEngine(script=script, settings=settings)
 
 

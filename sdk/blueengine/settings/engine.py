@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
@@ -23,6 +23,9 @@ _KNOWN: Final = {
 }  # fmt: skip
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 """What a session's graph may name; ids and names are parts of Redis keys."""
+
+
+_CheckType = Callable[[str, str, Mapping[str, Any] | None], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +61,9 @@ class EngineSettings:
         )
 
     @classmethod
-    def load(cls, path: Path, environment: Mapping[str, str], *, cpus: int) -> Self:
+    def load(
+        cls, path: Path, environment: Mapping[str, str], *, cpus: int, foreign: bool = False
+    ) -> Self:
         """Return the engine declared in ``path``.
 
         Args:
@@ -66,15 +71,23 @@ class EngineSettings:
             environment: ``CONCURRENCY``, ``DEFAULT_WORKER_COUNT``, ``MAX_WORKER``,
                 ``STOP_GRACE_SECONDS`` and ``WORKER_IDLE_SECONDS`` in it win over the file.
             cpus: The default of MAX_WORKER is this or the concurrency, whichever is less.
+            foreign: The engine runs in processes of its own, which alone know its own types.
 
         Raises:
             SettingsError: Something is missing, unknown or contradictory.
         """
-        return cls.parse(read_yaml(path), environment, cpus=cpus, source=str(path))
+        raw = read_yaml(path)
+        return cls.parse(raw, environment, cpus=cpus, source=str(path), foreign=foreign)
 
     @classmethod
     def parse(
-        cls, raw: Mapping[str, Any], environment: Mapping[str, str], *, cpus: int, source: str
+        cls,
+        raw: Mapping[str, Any],
+        environment: Mapping[str, str],
+        *,
+        cpus: int,
+        source: str,
+        foreign: bool = False,
     ) -> Self:
         """Return the engine declared in ``raw``; see ``load``."""
         _check_sections(raw, source)
@@ -102,7 +115,8 @@ class EngineSettings:
             raise SettingsError(
                 f"{source}: MAX_WORKER ({most}) is less than DEFAULT_WORKER_COUNT ({workers})"
             )
-        outputs = _ports(raw, "OUTPUTS", STATUS, source)
+        check = _check_own_type if foreign else _check_type
+        outputs = _ports(raw, "OUTPUTS", STATUS, source, check)
         return cls(
             id=str(engine["ID"]),
             name=str(engine.get("NAME") or engine["ID"]),
@@ -111,9 +125,9 @@ class EngineSettings:
             max_worker=most,
             stop_grace_seconds=number("STOP_GRACE_SECONDS", 5.0, float),
             worker_idle_seconds=number("WORKER_IDLE_SECONDS", 60.0, float),
-            inputs=_ports(raw, "INPUTS", CONTROL, source),
+            inputs=_ports(raw, "INPUTS", CONTROL, source, check),
             outputs=outputs,
-            output_options=_options(raw, outputs, source),
+            output_options=_options(raw, outputs, source, check),
         )
 
 
@@ -130,7 +144,9 @@ def _check_sections(raw: Mapping[str, Any], source: str) -> None:
             )
 
 
-def _ports(raw: Mapping[str, Any], section: str, always: str, source: str) -> dict[str, str]:
+def _ports(
+    raw: Mapping[str, Any], section: str, always: str, source: str, check: _CheckType
+) -> dict[str, str]:
     declared = raw.get(section) or {}
     names, types = declared.get("NAMES") or [], declared.get("TYPES") or []
     if not isinstance(names, list) or not isinstance(types, list) or len(names) != len(types):
@@ -144,7 +160,7 @@ def _ports(raw: Mapping[str, Any], section: str, always: str, source: str) -> di
             raise SettingsError(
                 f"{source}: {section}: {kind!r} of channel {name!r} is no type; known: {', '.join(ALL)}"
             )
-        _check_type(known, f"{source}: {section}: channel {name!r}")
+        check(known, f"{source}: {section}: channel {name!r}", None)
         if not _NAME.fullmatch(str(name)):
             raise SettingsError(
                 f"{source}: {section}: channel {name!r} must be 1 to 64 letters, digits, '_', '.' or '-'"
@@ -164,8 +180,14 @@ def _check_type(kind: str, where: str, options: Mapping[str, Any] | None = None)
         raise SettingsError(f"{where}: {exc}") from exc
 
 
+def _check_own_type(kind: str, where: str, options: Mapping[str, Any] | None = None) -> None:
+    """Check a type that this process may not know: the engine's own, which have a dot."""
+    if "." not in kind:
+        _check_type(kind, where, options)
+
+
 def _options(
-    raw: Mapping[str, Any], outputs: Mapping[str, str], source: str
+    raw: Mapping[str, Any], outputs: Mapping[str, str], source: str, check: _CheckType
 ) -> dict[str, dict[str, Any]]:
     given = (raw.get("OUTPUTS") or {}).get("OPTIONS") or {}
     if not isinstance(given, dict) or not all(isinstance(each, dict) for each in given.values()):
@@ -175,5 +197,5 @@ def _options(
     for name, options in given.items():
         if name not in outputs:
             raise SettingsError(f"{source}: OUTPUTS.OPTIONS: there is no output {name!r}")
-        _check_type(outputs[name], f"{source}: OUTPUTS.OPTIONS: channel {name!r}", options)
+        check(outputs[name], f"{source}: OUTPUTS.OPTIONS: channel {name!r}", options)
     return {str(name): dict(options) for name, options in given.items()}

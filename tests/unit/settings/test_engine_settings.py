@@ -153,3 +153,14 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     file.write_text("ENGINE: {ID: 42}\nINPUTS:\nOUTPUTS: {NAMES: [A], TYPES: [file]}\n")
     settings = EngineSettings.load(file, {}, cpus=1)
     assert (settings.id, settings.outputs) == ("42", {"A": "File", "Status": "JSON"})
+
+
+def test_types_of_its_own_are_known_to_the_engines_processes_alone(tmp_path: Path) -> None:
+    file = tmp_path / "engine.yml"
+    file.write_text("ENGINE: {ID: a}\nOUTPUTS: {NAMES: [P], TYPES: [acme.Unheard]}\n")
+    with pytest.raises(SettingsError, match=r"nobody registered the type 'acme.unheard'"):
+        EngineSettings.load(file, {}, cpus=1)
+    assert EngineSettings.load(file, {}, cpus=1, foreign=True).outputs["P"] == "acme.unheard"
+    file.write_text("ENGINE: {ID: a}\nOUTPUTS: {NAMES: [P], TYPES: [Jsom]}\n")
+    with pytest.raises(SettingsError, match="'Jsom' of channel 'P' is no type"):
+        EngineSettings.load(file, {}, cpus=1, foreign=True)
