@@ -168,7 +168,7 @@ class Outbox:
         body: bytes = b"",
         gone: bool = False,
     ) -> bool:
-        """Say how a try ended; False when somebody else has claimed the event since.
+        """Say how a try ended; False when that was said before, or somebody has claimed it since.
 
         Args:
             claim: The event.

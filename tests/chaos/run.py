@@ -281,7 +281,8 @@ async def _forgotten(report: Report, town: Town, link: Link) -> None:
         "be:hook:secrets:",
         "be:key:",
     )
-    left = {key for key in keys - allowed if not key.startswith(for_a_while)}
+    offers = tuple(names.free_at(engine.id, "") for engine in town.engines)
+    left = {key for key in keys - allowed if not key.startswith((*for_a_while, *offers))}
     report.findings += [f"key {key} is left of forgotten sessions" for key in sorted(left)]
     for folder in town.blobs.glob("sessions/*"):
         os.utime(folder, (0, 0))  # long ago, or management would leave it alone

@@ -38,6 +38,8 @@ GATEWAYS: Final = 2
 MANAGERS: Final = 2
 READY_SECONDS: Final = 120.0
 END_SECONDS: Final = 30.0
+DRAIN_SECONDS: Final = 300.0
+"""An engine that is told to end lets its sessions end first, however long their clients feed them."""
 WEBHOOK_SECONDS: Final = 2.0
 """How long the receiver of a webhook may take."""
 TENANTS: Final = {"north": (0, 0), "south": (2, 1)}
@@ -342,7 +344,12 @@ class Town:
         work = hits.get(fault.target, self._hit_place)(fault)
         task = asyncio.create_task(work, name=str(fault))
         self._faults.add(task)
-        task.add_done_callback(self._faults.discard)
+        task.add_done_callback(self._on_over)
+
+    def _on_over(self, fault: asyncio.Task[None]) -> None:
+        self._faults.discard(fault)
+        if not fault.cancelled() and (problem := fault.exception()):
+            self.findings.append(f"{fault.get_name()}: {problem!r}")
 
     def _count(self, fault: Fault) -> None:
         name = f"{fault.target} {fault.kind}"
@@ -434,7 +441,7 @@ class Town:
                 place.send(signal.SIGKILL)
             case "term":
                 place.send(signal.SIGTERM)
-                await until(lambda: not place.running, END_SECONDS, what=f"{place.name} drains")
+                await until(lambda: not place.running, DRAIN_SECONDS, what=f"{place.name} drains")
             case "worker":
                 if place.engine and (workers := place.engine.workers()):
                     with contextlib.suppress(ProcessLookupError):
@@ -463,8 +470,9 @@ async def a_town(
         if kafka:
             proxy = stack.enter_context(FaultProxy())
             port = proxy.port
-            broker = await asyncio.to_thread(RealKafka(advertise=lambda _: port).start)
+            broker = RealKafka(advertise=lambda _: port)
             stack.callback(broker.stop)
+            await asyncio.to_thread(broker.start, seconds=KAFKA_START_SECONDS)
             proxy.target = broker.brokers[0].port
         town = Town(
             folder,

@@ -361,14 +361,14 @@ class RealKafka:
         """Return the addresses that need no credentials and lead past any proxy."""
         return ",".join(f"127.0.0.1:{broker.internal_port}" for broker in self.brokers)
 
-    def start(self) -> Self:
+    def start(self, *, seconds: float = START_SECONDS) -> Self:
         """Format the storage, start every broker, and wait until all of them serve."""
         for attempt in range(1, TRIES + 1):
             self._prepare()
             for broker in self.brokers:
                 broker.start()
             try:
-                self.wait_ready()
+                self.wait_ready(seconds=seconds)
             except (TimeoutError, RuntimeError) as exc:
                 logs = "\n".join(broker.log()[-2000:] for broker in self.brokers)
                 for broker in self.brokers:

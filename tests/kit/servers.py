@@ -163,6 +163,23 @@ class RealRedis:
             self.halt()
         self.start(wait=wait)
 
+    def so_far(self) -> int:
+        """Return where the append-only file ends now, for ``forget``."""
+        return self._log_of_writes().stat().st_size
+
+    def forget(self, since: int) -> None:
+        """Lose every write since then and go on, as after a failover, or when a machine is lost."""
+        self.kill()
+        os.truncate(self._log_of_writes(), since)
+        self.start()
+
+    def _log_of_writes(self) -> Path:
+        (path,) = [
+            *self.folder.glob("appendonly.aof"),
+            *self.folder.glob("appendonlydir/*.incr.aof"),
+        ]
+        return path
+
     def pause(self) -> None:
         """Freeze the process: connections stay open and nothing answers."""
         assert self.process

@@ -301,7 +301,7 @@ def engine_detail(state: EngineState) -> dict[str, Any]:
 
 
 def _instance(record: Mapping[str, str]) -> dict[str, Any]:
-    known = {"id", "used", "engine", "concurrency", "state", "since"}
+    known = {"id", "used", "engine", "concurrency", "state", "since", "beat"}
     return {
         "id": record["id"],
         "state": record.get("state", ""),

@@ -38,6 +38,9 @@ class InstanceLedger:
         self._link = link
         self._instance = instance
         self._timeout_us = int(heartbeat_timeout * 1e6)
+        self._beats = self._answered = 0
+        self.slots = 0
+        """How many the instance had at the last beat."""
 
     def attend(self, spec: EngineSpec, record: dict[str, str]) -> "asyncio.Future[Reply]":
         """Advertise the instance with these further facts (host, pid, …)."""
@@ -52,9 +55,19 @@ class InstanceLedger:
             *pairs,
         )
 
-    def beat(self) -> "asyncio.Future[Reply]":
-        """Say that the instance lives; ``b"gone"`` when it was given up."""
-        return self._link.run("beat", self._instance, self._timeout_us)
+    async def beat(self) -> bytes:
+        """Say that the instance lives: ``b"ok"``, or ``b"gone"`` when it was given up.
+
+        ``b"forgot"``: Redis has lost what it had acknowledged, this instance's last beat with it.
+        """
+        self._beats += 1
+        number = self._beats
+        answer: bytes
+        answer, self.slots = await self._link.run(
+            "beat", self._instance, self._timeout_us, number, self._answered
+        )
+        self._answered = number
+        return answer
 
     def drain(self) -> "asyncio.Future[Reply]":
         """Take no new session; answers how many are held."""

@@ -98,7 +98,9 @@ class Endings:
             part.sent.on_settled = _nothing
             if outcome is Outcome.FINISHED and part.sent.under_way and not part.sent.lost:
                 part.sent.on_settled = close_when_sent
+                self._instance.unsettled.add(part.key)
             else:
+                self._instance.unsettled.discard(part.key)
                 close()
 
         part.on_ended = close_when_sent

@@ -61,6 +61,11 @@ AILING_SECONDS: Final = 30.0
 EARLY_SECONDS: Final = 2.0
 """After this time one asks whether the Start that a message waits for will come."""
 
+_FORGOT: Final = "state-lost"
+_FORGOT_WHY: Final = (
+    "Redis has forgotten what it had acknowledged (a failover, or a machine that was lost)"
+)
+
 _READY: Final = State.READY  # found once: members of an Enum are slow to find
 _ENDING: Final = State.ENDING
 _DATA: Final = Kind.DATA
@@ -100,6 +105,8 @@ class Host:
         self._early: dict[tuple[str, str], list[Run]] = {}
         self._unheard: set[tuple[str, int, str]] = set()
         """Parts that have a slot here and were not begun when Kafka was last found away."""
+        self._forgotten: set[tuple[str, int, str]] = set()
+        """Parts that have ended here and had a slot at the last heartbeat."""
         self._next_no = 0
         self._closing = False
         self._ailing = False
@@ -173,12 +180,51 @@ class Host:
     async def _beat(self) -> None:
         while True:
             try:
-                if await self._instance.ledger.beat() == b"gone":
+                answer = await self._instance.ledger.beat()
+                if answer == b"gone":
                     raise Gone
+                await (self._begin_anew() if answer == b"forgot" else self._report_again())
             except (StoreAwayError, StoreReplyError) as exc:
                 self._instance.numbers.missed_heartbeats += 1
                 log.warning("no heartbeat: %s", exc)
             await asyncio.sleep(self._heartbeat_seconds)
+
+    async def _begin_anew(self) -> None:
+        """Fail every session here: Redis forgot what it had acknowledged, so each may have a gap."""
+        log.error("%s; the sessions of this instance fail, or begin again", _FORGOT_WHY)
+        for part in list(self._instance.parts.values()):
+            self._endings.fail(part, _FORGOT, _FORGOT_WHY, again=True)
+        here = {part.key for part in self._instance.parts.values()} | self._instance.unsettled
+        for session, attempt, node in await self._instance.ledger.held() - here:
+            self._instance.note_over(session, node, attempt)
+            self._give_up((session, attempt, node), _FORGOT, _FORGOT_WHY)
+
+    async def _report_again(self) -> None:
+        """Fail the parts that have ended here and hold a slot: Redis has forgotten how they ended."""
+        found = set()
+        if self._instance.ledger.slots > len(self._instance.parts):
+            over = self._instance.over
+            found = {
+                key
+                for key in await self._instance.ledger.held() - self._instance.unsettled
+                if over.get((key[0], key[2]), 0) >= key[1]
+            }
+        for key in found & self._forgotten:  # seen twice: its end is not just being reported
+            self._give_up(key, _FORGOT, _FORGOT_WHY)
+        self._forgotten = found
+
+    def _give_up(self, key: tuple[str, int, str], code: str, message: str) -> None:
+        """Fail a part that has a slot here and is not here."""
+        fault = Fault(
+            code=code,
+            message=message,
+            engine=self._instance.engine.settings.id,
+            node=key[2],
+            instance=self._instance.id,
+        )
+        self._instance.report(
+            self._instance.ledger.close(key, Outcome.FAILED, fault, _NO_TALLY, again=True)
+        )
 
     def _make_pool(self, index: int) -> Pool:
         settings, step = self._instance.engine.settings, self._instance.steps[index]
@@ -428,16 +474,7 @@ class Host:
         here = {part.key for part in self._instance.parts.values()}
         unheard = await self._instance.ledger.held() - here
         for key in unheard & self._unheard:  # seen twice: its Start is not just on its way
-            fault = Fault(
-                code=exc.code,
-                message=str(exc),
-                engine=self._instance.engine.settings.id,
-                node=key[2],
-                instance=self._instance.id,
-            )
-            self._instance.report(
-                self._instance.ledger.close(key, Outcome.FAILED, fault, _NO_TALLY, again=True)
-            )
+            self._give_up(key, exc.code, str(exc))
         self._unheard = unheard
 
     def _on_recording_cut(self, part: Part, why: str) -> None:

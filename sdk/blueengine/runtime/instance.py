@@ -51,6 +51,8 @@ class Instance:
     over: dict[tuple[str, str], int] = field(default_factory=dict)
     """(session, node) -> last attempt that has ended here, of the parts that ended last. A late
     message must not begin one of them again."""
+    unsettled: set[tuple[str, int, str]] = field(default_factory=set)
+    """Parts that have ended here and report it when all they sent has arrived."""
     by_node: dict[tuple[str, str], Part] = field(default_factory=dict)
     numbers: Numbers = field(default_factory=Numbers)
     turn: Turn = field(default_factory=Turn)

@@ -176,6 +176,24 @@ async def test_what_a_dead_replica_took_is_taken_over_and_its_late_word_ignored(
     assert not await outbox.settle(second, "delivered")
 
 
+@pytest.mark.parametrize("outcome", ["delivered", "dead", "retry", "back"])
+async def test_an_end_that_is_said_again_settles_no_other_event(
+    world: World, outbox: Outbox, outcome: str
+) -> None:
+    """The link repeats what had no reply: that it was done before shows in the answer alone."""
+    await world.attend("ocr")
+    session = await world.submit("ocr", webhooks=[a_hook(SESSION_CHANGED)])
+    (claim,) = await claims(outbox)
+    assert await outbox.settle(claim, outcome)
+    assert not await outbox.settle(claim, outcome)
+    (watching,) = await outbox.watching(session, 1)
+    gone = outcome in {"delivered", "dead"}
+    assert (watching.waiting, watching.delivered + watching.dead) == (2 - gone, gone)
+    assert sum(delivery.tries for delivery in watching.deliveries) == (outcome != "back")
+    (following,) = await claims(outbox)
+    assert following.event.status == ("queuing" if gone else "pending")
+
+
 async def test_a_receiver_gets_no_more_at_once_than_it_has_room_for(
     world: World, outbox: Outbox
 ) -> None:

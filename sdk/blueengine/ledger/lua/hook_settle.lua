@@ -5,13 +5,14 @@
 --       the next try  5 this try (JSON) or ""  6 receiver  7 tenant  8 body, kept while it may be sent
 --       again, or ""  9 "1" when the receiver wants no more events of this queue
 --       10 seconds a record of what is delivered is kept  11 of what is not  12 records of each kind
--- answer: "ok" | "stale" (somebody else has claimed it since, or it is gone)
+-- answer: "ok" | "stale" (it was settled already, somebody else has claimed it since, or it is gone)
 local queue, outcome, receiver, tenant, t = ARGV[1], ARGV[3], ARGV[6], ARGV[7], now()
 local again = string.match(queue, '^again~(.*)$')  -- the queue it came from, when it is delivered again
 local origin = again or queue
 local v = redis.call('HMGET', K.hook(queue), 'claim', 'session', 'hook')
 local event = redis.call('LINDEX', K.hook_queue(queue), 0)
 if v[1] ~= ARGV[2] or not event then return 'stale' end
+redis.call('HINCRBY', K.hook(queue), 'claim', 1)  -- said again, it must not settle the next event
 
 local e = cjson.decode(event)
 local record, state = K.hook_delivery(e.id), outcome == 'retry' and 'retrying' or outcome
