@@ -22,7 +22,7 @@ from tests.kit.wait import wait_until
 
 OLDEST: Final = (6, 2)
 """The scripts need commands and error texts of this version."""
-START_SECONDS: Final = 10.0
+START_SECONDS: Final = 40.0
 TRIES: Final = 5
 
 
