@@ -10,6 +10,8 @@ from tests.integration.runtime.site import Platform, Site, a_chain
 from tests.kit.engines.process import EngineProcess, Gate
 from tests.kit.wait import until
 
+pytestmark = pytest.mark.timeout(240)  # heartbeats that must pass, on a busy machine
+
 STATE_LOST: Final = "state-lost"
 
 
