@@ -9,14 +9,37 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from bench import claims, door, drive, kafka, report, sdk, sessions, streaming, trips
+from bench import (
+    claims,
+    door,
+    drive,
+    kafka,
+    recovery,
+    report,
+    scale,
+    sdk,
+    sessions,
+    streaming,
+    trips,
+)
 from bench.errors import BenchError
 from bench.measure import Section
 from bench.stack import Stack, running
 from blueengine.errors import BlueEngineError
 from blueengine.kit import aio
 
-ALL: Final = ("sessions", "trips", "appendfsync", "streaming", "kafka", "door", "claims", "sdk")
+ALL: Final = (
+    "sessions",
+    "trips",
+    "appendfsync",
+    "streaming",
+    "kafka",
+    "door",
+    "claims",
+    "recovery",
+    "scale",
+    "sdk",
+)
 DEFAULT_FILE: Final = Path("build", "bench.json")
 
 
@@ -47,6 +70,10 @@ async def _measure(stack: Stack, name: str, *, quick: bool) -> Section:  # noqa:
             return await trips.run(stack, say=_say)
         case "claims":
             return await claims.run(quick=quick, say=_say)
+        case "recovery":
+            return await recovery.run(stack, quick=quick, say=_say)
+        case "scale":
+            return await scale.run(stack, quick=quick, say=_say)
         case "appendfsync":
             return await sessions.durability(stack, quick=quick, say=_say)
         case "kafka":

@@ -72,7 +72,7 @@ class Stack:
     def programs(self) -> dict[str, int]:
         """Process ids by name; ``client`` is this process."""
         pids = {name: child.pid for name, child in self.children.items()}
-        return {"client": os.getpid(), "redis": self.redis.child.pid, **pids}
+        return {"client": os.getpid(), "redis": self.redis.pid, **pids}
 
     async def launch(self, name: str, argv: Sequence[str], **environment: str) -> Child:
         """Start a program; it is stopped with the stack."""

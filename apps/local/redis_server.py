@@ -95,6 +95,11 @@ class RedisServer:
         """Where it is, with its password."""
         return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
 
+    @property
+    def pid(self) -> int:
+        """Of the server as it runs now: a kept one changes it when it is started again."""
+        return (self._kept.child or self.child).pid
+
     async def wait_ready(self) -> None:
         """Wait until it answers.
 

@@ -167,7 +167,7 @@ class Flow:
         if calls := run.join.offer(port, message):
             self._queue(run, calls)
             self.standstill.on_moved(part)
-        elif port in run.spools:
+        elif port not in keep and port in run.spools:
             self.standstill.on_waiting(part, run, port, message)
         if before is not None:
             self._consumed(part, before)

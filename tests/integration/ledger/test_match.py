@@ -1,6 +1,11 @@
 """match: freed capacity goes to those who wait, in order; nobody starves."""
 
+import random
+
+import pytest
+
 from blueengine.wire import names
+from tests.integration.ledger.model import PATIENCE
 from tests.integration.ledger.world import World
 from tests.kit.builders import an_engine_spec
 
@@ -164,6 +169,38 @@ async def test_a_session_of_two_slots_does_not_starve_behind_small_ones(world: W
             await world.finish(part)
         await world.manage()
         running = [s.session for s in await world.held(instance)]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_however_much_a_session_needs_it_is_placed_within_a_bound(
+    world: World, seed: int
+) -> None:
+    """In each round one session of every engine ends, in any order, and small ones never stop coming."""
+    rng = random.Random(seed)
+    engines, slots = "abcd", 1 + seed % 3
+    for engine in engines:
+        await world.attend(engine, slots)
+    needs = [e for e in engines for _ in range(rng.randint(1, slots))]
+    rng.shuffle(needs)
+    for engine in engines:
+        for _ in range(slots + 3):
+            await world.submit(engine)
+    large = await world.submit(needs)
+    rounds = 0
+    while await world.status(large) == "pending":
+        rounds += 1
+        assert rounds <= PATIENCE + slots + 1, "it starves"
+        for engine in rng.sample(engines, len(engines)):
+            await world.submit(engine)
+            held = (await world.view()).held
+            running = sorted(
+                s.session for i, of in held.items() if i.startswith(engine) for s in of
+            )
+            if running and large not in running:
+                [part] = await world.run(rng.choice(running))
+                await world.finish(part)
+            await world.manage()
+    assert (await world.view()).elder == ""
 
 
 async def test_nothing_is_kept_for_one_whose_engine_cannot_come(world: World) -> None:
