@@ -102,6 +102,9 @@ async def run(
             for task in (driving, watching):
                 task.cancel()
             await asyncio.wait([driving, watching])
+            for task in (driving, watching):
+                if not task.cancelled() and (problem := task.exception()):
+                    report.findings.append(f"{task.get_name()}: {problem!r}")
         async with a_link(town.redis) as link:
             say(f"{time.monotonic() - began:7.2f} the oracle looks")
             await _all_told(link)

@@ -189,10 +189,12 @@ class Town:
         """Wait until every engine is in attendance."""
 
         def all_there() -> bool:
-            return all(
-                self.redis.call("EXISTS", f"be:i:{engine.instance}") == ":1"
-                for engine in self.engines
-            )
+            with contextlib.suppress(OSError):  # Redis is busy
+                return all(
+                    self.redis.call("EXISTS", f"be:i:{engine.instance}") == ":1"
+                    for engine in self.engines
+                )
+            return False
 
         await until(all_there, READY_SECONDS, what="every engine attends")
 
@@ -492,7 +494,7 @@ async def a_town(
 @contextlib.asynccontextmanager
 async def a_link(redis: RealRedis) -> AsyncIterator[Link]:
     """Open a link that knows every script, past all proxies."""
-    link = Link(RedisAddress.from_url(redis.url), scripts=ledger.load(), patience=20)
+    link = Link(RedisAddress.from_url(redis.url), scripts=ledger.load(), patience=READY_SECONDS)
     await link.open()
     try:
         yield link
