@@ -7,6 +7,7 @@ it refuses writes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -288,21 +289,22 @@ class SessionStore:
             max_pending: A session that would have to wait is turned away when so many do (0: never).
             max_pending_engine: The same, for those that wait for one engine.
         """
-        plan = new.plan
+        plan = codec.encode(new.plan)
         stored: list[Arg] = []
         for channel, item in new.stored:
             stored += [channel, codec.encode(item)]
         hooks, *described = outbox.described(new.webhooks, self._vault)
+        said = _said(plan)
         reply = await self._link.run(
             "submit",
             new.session,
             new.kind,
             new.rank,
-            codec.encode(plan),
-            _nodes(plan),
-            ",".join(heard_first(plan)),
+            plan,
+            said.nodes,
+            said.first,
             codec.encode(new.start_data),
-            ",".join(name for name, channel in plan.channels.items() if channel.stored),
+            said.stored,
             specs_version,
             gateway,
             *(_us(s) for s in (new.start_timeout, new.time_limit, new.ttl, new.stop_grace)),
@@ -674,6 +676,26 @@ class SessionStore:
     async def ping(self) -> None:
         """Ask Redis for a sign of life."""
         await self._link.send("PING")
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What scripts need to know of a plan, as they want to be told it."""
+
+    nodes: str
+    first: str
+    stored: str
+
+
+@lru_cache(maxsize=64)
+def _said(plan: bytes) -> _Said:
+    """Return it for an encoded plan; clients send the same one over and over."""
+    known = codec.decode(Plan, plan)
+    return _Said(
+        nodes=_nodes(known),
+        first=",".join(heard_first(known)),
+        stored=",".join(name for name, channel in known.channels.items() if channel.stored),
+    )
 
 
 def _nodes(plan: Plan) -> str:

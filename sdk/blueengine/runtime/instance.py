@@ -71,11 +71,7 @@ class Instance:
     def __post_init__(self) -> None:
         """Nobody need ask how it ended."""
         self.broken.add_done_callback(aio.take_note)
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """The engine's steps, in order."""
-        return self.engine.steps
+        self.steps: tuple[Step, ...] = self.engine.steps
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Let work go on beside everything else; it is cancelled at the end of the instance."""

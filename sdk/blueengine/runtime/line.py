@@ -33,6 +33,8 @@ class Line:
         self.hurry = False
         """Whether time is virtual: what waits for it is done when there is nothing else to do."""
         self._sock = sock
+        self._room = memoryview(bytearray(RECEIVE))
+        """What is read lands here: a new place of this size for each read would cost more."""
         self._splitter = frames.Splitter()
         self._received: list[frames.ToWorker] = []
         self._out: list[frames.FromWorker] = []
@@ -65,12 +67,13 @@ class Line:
                     heapq.heappop(self._timers)[2]()
                 continue
             try:
-                data = self._sock.recv(RECEIVE)
+                size = self._sock.recv_into(self._room)
             except OSError:  # closed here: this is a fork of the worker that came back
                 raise ParentGoneError from None
             self._flushed_at = time.monotonic()  # what comes of this may share a write
-            if not data:
+            if not size:
                 raise ParentGoneError
+            data = bytes(self._room[:size])
             self._received = [
                 f for body in self._splitter.feed(data) for f in frames.to_worker(body)
             ]

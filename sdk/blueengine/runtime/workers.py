@@ -72,6 +72,8 @@ class WorkerProcess(asyncio.Protocol):
         """Those who have calls for it but found no room, longest first."""
         self._owed: deque[_Owed] = deque()
         """What was sent and is not answered, oldest first."""
+        self._answers: dict[int, int] = {}
+        """Session -> answers that are missing, if any are."""
         self._held: set[int] = set()
         """Sessions whose calls it has put aside."""
         self._ahead = self._ahead_bytes = 0
@@ -146,13 +148,14 @@ class WorkerProcess(asyncio.Protocol):
 
     def owes(self, no: int) -> bool:
         """Whether something sent for this session is not answered."""
-        return any(owed.no == no for owed in self._owed)
+        return no in self._answers
 
     def ask(self, no: int, frame: frames.ToWorker, size: int = 0, count: int = 1) -> None:
         """Send a frame that asks for ``count`` answers of the same session."""
         if self._gone:
             return
         self._owed.append(_Owed(no, size, count))
+        self._answers[no] = self._answers.get(no, 0) + count
         if no not in self._held:
             self._ahead += count
             self._ahead_bytes += size
@@ -160,6 +163,9 @@ class WorkerProcess(asyncio.Protocol):
 
     def answered(self, no: int, count: int = 1) -> None:
         """Note that the oldest frames of this session were answered, ``count`` times in all."""
+        missing = self._answers.pop(no) - count
+        if missing:
+            self._answers[no] = missing
         while count:
             owed = self._owed[0]
             if owed.no != no:  # a session before it is held
@@ -255,6 +261,7 @@ class WorkerProcess(asyncio.Protocol):
     def _lose(self, how: str) -> None:
         self._gone = True
         self._owed.clear()
+        self._answers.clear()
         self._held.clear()
         self._ahead = self._ahead_bytes = 0
         self._on_lost(self, how)
