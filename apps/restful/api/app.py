@@ -39,6 +39,8 @@ def build(parts: Parts) -> FastAPI:
         version=VERSION,
         summary="Run graphs of processing engines as sessions.",
         telemetry={"tracing": False, "metrics": False, "logs": False},
+        # A redirect would be to where the request's own Host header says.
+        redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.parts = parts

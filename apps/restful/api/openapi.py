@@ -69,7 +69,7 @@ def _session_links(read: str, written: str) -> dict[str, Any]:
     """Return the links of a submitted session; the channels are those of the example."""
     result = {"session_id": _SESSION, "channel": "Result"}
     return {
-        **_links("read_session", "stop_session", read, session_id=_SESSION),
+        **_links("read_session", "read_logs", "stop_session", read, session_id=_SESSION),
         **_links("read_results", **result),
         **_links("read_blob", **result, index="0"),
         **_links("push_message", "end_channel", session_id=_SESSION, **{"path.name": written}),
@@ -84,6 +84,12 @@ _LINKS: Final[Mapping[str, Mapping[str, Any]]] = {
     "process_workflow": _session_links("read_workflow", "Input"),
     "upload": _FILE,
     "resume_upload": _FILE,
+    "list_sessions": _links("read_session", session_id="$response.body#/data/sessions/0/sessionId"),
+    "create_key": _links("read_key", "revoke_key", key_id="$response.body#/data/id"),
+    "limit_tenant": _links("read_tenant", tenant="$response.body#/data/tenant"),
+    "list_deliveries": _links(
+        "read_delivery", "redeliver", delivery_id="$response.body#/data/deliveries/0/deliveryId"
+    ),
 }
 """Operation -> what may be asked with what its answer holds."""
 

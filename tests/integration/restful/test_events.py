@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from apps.restful.api import sse
+from apps.restful.settings import RestfulSettings
 from blueengine.wire import codec, command, names
 from blueengine.wire.envelope import Copy
-from tests.integration.restful.conftest import API, Gateway
+from tests.integration.restful.conftest import API, Gateway, running
 from tests.integration.restful.fake_engine import FakeEngine
 from tests.kit.servers import RealRedis
 from tests.kit.wait import until
@@ -121,6 +122,36 @@ async def test_a_client_that_comes_back_misses_nothing_and_hears_nothing_twice(
         f"{API}/sessions/{session}/events", headers={"Last-Event-ID": follower.last_id}
     )
     assert done.status_code == 204
+
+
+async def test_a_stream_goes_on_without_a_gap_at_another_gateway(
+    gateway: Gateway, engine: FakeEngine, settings: RestfulSettings
+) -> None:
+    session = await gateway.submit()
+    part = await engine.accept()
+    async with following(gateway, session) as follower, asyncio.timeout(20):
+        first = [await follower.next() for _ in range(3)]
+        gateway.stop()  # as when it is started anew
+        first += await follower.rest()
+    await part.say(1)
+    async with (
+        asyncio.timeout(20),
+        running(settings) as second,
+        following(second, session, after=follower.last_id) as follower,
+    ):
+        rest = [await follower.next()]
+        await part.say(2)
+        await part.finish()
+        rest += await follower.rest()
+    assert words([event for event in first + rest if event]) == [
+        "status pending",
+        "status queuing",
+        "status processing",
+        "results 1",
+        "results 2",
+        "part finished",
+        "status finished",
+    ]
 
 
 async def test_an_engine_s_own_word_never_passes_for_one_of_the_platform_s(

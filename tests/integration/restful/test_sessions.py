@@ -88,6 +88,19 @@ async def test_sessions_are_listed_newest_first_page_by_page(gateway: Gateway) -
     assert pages == 3
 
 
+async def test_pages_stay_as_they_were_while_sessions_come_and_go(gateway: Gateway) -> None:
+    made = [await gateway.submit() for _ in range(6)]
+    seen: list[str] = []
+    cursor = ""
+    while cursor is not None:
+        data = (await gateway.get("/sessions", limit=2, cursor=cursor)).json()["data"]
+        seen += [row["sessionId"] for row in data["sessions"]]
+        cursor = data["cursor"]
+        await gateway.submit()
+        await gateway.post(f"/sessions/{seen[-1]}/stop")
+    assert seen == made[::-1]
+
+
 async def test_a_list_is_filtered(gateway: Gateway, engine: FakeEngine) -> None:
     one = await gateway.submit(labels={"team": "a", "x": "1:2"})
     await (await engine.accept()).finish()
