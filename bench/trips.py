@@ -102,7 +102,8 @@ async def _times(stack: Stack, request: bytes) -> str:
     """Return how long Redis was at the scripts, by its slow log (which counts all of their work)."""
     send = stack.link.send
     await send("SLOWLOG", "RESET")
-    await send("CONFIG", "SET", "slowlog-max-len", SESSIONS * 200, "slowlog-log-slower-than", 0)
+    await send("CONFIG", "SET", "slowlog-max-len", SESSIONS * 200)
+    await send("CONFIG", "SET", "slowlog-log-slower-than", 0)
     try:
         await drive.latency(stack, request, SESSIONS)
     finally:
