@@ -104,6 +104,8 @@ with running("engine.py", step="plain") as run:
 
 # Wrong use is an error of types. pyright says so when one of these lines is none.
 engine.add_step("x", process_func=plain, run_in="fibre")  # pyright: ignore[reportArgumentType]
+engine.add_step("x", process_func=load)  # pyright: ignore[reportArgumentType]
+engine.add_step("x", process_func=plain, start_func=plain)  # pyright: ignore[reportArgumentType]
 engine.add_step("x", process_func="plain")  # pyright: ignore[reportArgumentType]
 engine.add_step("x", process_func=plain, input_channels=7)  # pyright: ignore[reportArgumentType]
 engine.add_step(name=7)  # pyright: ignore[reportArgumentType]

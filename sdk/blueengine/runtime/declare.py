@@ -11,15 +11,21 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, NoReturn, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypedDict, TypeVar, Unpack
 
 from blueengine.errors import BlueEngineError, DeclarationError
 from blueengine.runtime import signatures
 from blueengine.settings.engine import EngineSettings
 from blueengine.wire.spec import CONTROL, FORWARD, STATUS
 
-Function = Callable[..., Any]
-F = TypeVar("F", bound=Function)
+if TYPE_CHECKING:
+    from blueengine.runtime.context import Context
+
+Function = Callable[["Context"], Any]
+"""Any function of a step but process_func."""
+ProcessFunction = Callable[["Context", Any], Any] | Callable[[list["Context"], list[Any]], Any]
+"""Called for each message, or with ``batch_size`` for several."""
+F = TypeVar("F", bound=ProcessFunction)
 RunIn = Literal["process", "thread"]
 
 WORKER_VARIABLE: Final = "BLUEENGINE_WORKER"
@@ -48,7 +54,7 @@ class Step:
     """One step of an engine: the author's functions and the channels they read and write."""
 
     name: str
-    process_func: Function
+    process_func: Callable[..., Any]
     init_func: Function | None = None
     start_func: Function | None = None
     end_func: Function | None = None
@@ -119,7 +125,7 @@ class BlueEngine:
         name: str,
         init_func: Function | None = None,
         start_func: Function | None = None,
-        process_func: Function | None = None,
+        process_func: ProcessFunction | None = None,
         stop_func: Function | None = None,
         terminate_func: Function | None = None,
         input_channels: Iterable[str] = (),
@@ -298,7 +304,7 @@ def _check_numbers(step: Step) -> None:
         )
 
 
-def _given(step: str, function: Function | None) -> Function:
+def _given(step: str, function: ProcessFunction | None) -> ProcessFunction:
     if function is None:
         raise DeclarationError(f"step {step!r} has no process_func; pass process_func=…")
     return function
