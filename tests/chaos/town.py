@@ -105,7 +105,8 @@ class Town:
             Ear(f"{seed} {number}", patience=WEBHOOK_SECONDS) for number in range(RECEIVERS)
         ]
         self._kafka_proxy = kafka_proxy
-        self._kafka_busy = False
+        self._busy: set[str] = set()
+        """Servers at which a fault is at work."""
         self.timeout = heartbeat_timeout
         self.places: dict[str, list[Place]] = {"engine": [], "gateway": [], "management": []}
         self.urls: list[str] = []
@@ -361,25 +362,29 @@ class Town:
         self.say(str(fault))
 
     async def _hit_redis(self, fault: Fault) -> None:
-        if not self.redis.running:
+        if "redis" in self._busy:
             return  # two at a time are one
-        self._count(fault)
-        if fault.kind == "pause":
-            self.redis.pause()
+        self._busy.add("redis")
+        try:
+            self._count(fault)
+            if fault.kind == "pause":
+                self.redis.pause()
+                await asyncio.sleep(fault.seconds)
+                return
+            hard = fault.kind in {"kill", "away"}
+            await asyncio.to_thread(self.redis.kill if hard else self.redis.halt)
             await asyncio.sleep(fault.seconds)
+            await asyncio.to_thread(self.redis.start)
+        finally:
             self.redis.resume()
-            return
-        hard = fault.kind in {"kill", "away"}
-        await asyncio.to_thread(self.redis.kill if hard else self.redis.halt)
-        await asyncio.sleep(fault.seconds)
-        await asyncio.to_thread(self.redis.start)
+            self._busy.discard("redis")
 
     async def _hit_kafka(self, fault: Fault) -> None:
         assert self.kafka
         assert self._kafka_proxy
-        if self._kafka_busy:
+        if "kafka" in self._busy:
             return  # two at a time are one
-        self._kafka_busy = True
+        self._busy.add("kafka")
         (broker,), proxy = self.kafka.brokers, self._kafka_proxy
         try:
             self._count(fault)
@@ -404,7 +409,7 @@ class Town:
         finally:
             broker.resume()
             proxy.heal()
-            self._kafka_busy = False
+            self._busy.discard("kafka")
 
     async def _hit_receiver(self, fault: Fault) -> None:
         free = [ear for ear in self.ears if not ear.busy]
