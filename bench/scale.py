@@ -270,7 +270,7 @@ async def _instances(port: int) -> int:
     head, _, body = answer.partition(b"\r\n\r\n")
     if b" 200 " not in head.splitlines()[0]:
         return 0
-    return len(json.loads(body)["data"]["instances"])
+    return int(json.loads(body)["data"]["instances"])
 
 
 async def _bare_start(stack: Stack, notes: Path) -> float:
