@@ -13,7 +13,8 @@ import orjson
 import pytest
 
 from apps.restful.settings import RestfulSettings
-from tests.integration.restful.conftest import Gateway, running
+from blueengine.wire.webhook import SESSION_CHANGED
+from tests.integration.restful.conftest import Gateway, an_echo, running
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -104,9 +105,46 @@ async def test_tenants_are_limited_and_listed(terminal: Terminal) -> None:
     assert [tenant["tenant"] for tenant in listed] == ["acme", "operator"]
 
 
+async def test_deliveries_are_listed_shown_and_sent_again(terminal: Terminal) -> None:
+    root = (await terminal.made(f"keys create --scope admin --redis-url {terminal.redis}"))["key"]
+    hook = {"callbackUrl": "https://hooks.example.com/in", "statusTypes": [SESSION_CHANGED]}
+    answer = await terminal.gateway.post(
+        "/process-single-engine",
+        an_echo(webhooks=[hook]),
+        headers={"Authorization": f"Bearer {root}"},
+    )
+    session = answer.json()["data"]["sessionId"]
+    outbox = terminal.gateway.parts.outbox
+    (claim,), _ = await outbox.claim(at_most=1, lease=60, per_receiver=1, rooms={})
+    tried = {"at": 1_700_000_000_000_000, "ms": 12.5, "code": 500, "response": "oh no"}
+    assert await outbox.settle(claim, "dead", tried=tried, body=b"{}")
+    event = claim.event.id
+
+    (listed,) = await terminal.made("webhooks ls", key=root)
+    assert (listed["deliveryId"], listed["state"], listed["tries"]) == (event, "dead", 1)
+    assert [
+        one["deliveryId"]
+        for one in await terminal.made(f"webhooks ls --session {session}", key=root)
+    ] == [event]
+    code, out, _ = await terminal.run(f"webhooks show {event}", key=root)
+    assert code == 0
+    assert f"{event}: dead after 1 tries" in out
+    assert "oh no" in out
+    code, out, _ = await terminal.run("webhooks redeliver --all-dead", key=root)
+    assert (code, out) == (0, f"{event}: retrying\n")
+    code, _, err = await terminal.run(f"webhooks redeliver {event}", key=root)
+    assert (code, err.count("only dead events")) == (1, 1)
+    (secret,) = await terminal.made("webhooks secret", key=root)
+    assert secret["secret"].startswith("whsec_")
+
+
 @pytest.mark.parametrize(
     "line",
     [
+        "webhooks ls --state lost",
+        "webhooks redeliver",
+        "sessions ls --status lost",
+        "keys create --tenant default",
         "keys create --expires soon",
         "keys create --tenant a:b",
         "keys create --scope fly",
