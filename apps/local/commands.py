@@ -32,6 +32,14 @@ def up(
             show_envvar=True,
         ),
     ] = "",
+    blobs: Annotated[
+        str,
+        typer.Option(
+            help="Keep large payloads in a bucket instead of the data folder: s3://bucket/prefix.",
+            envvar="BLOB_URL",
+            show_envvar=True,
+        ),
+    ] = "",
     engines: Annotated[
         str,
         typer.Option(
@@ -65,6 +73,7 @@ def up(
         port=port,
         redis_url=redis_url,
         kafka_brokers=kafka_brokers,
+        blobs=blobs,
         engines=catalogue.find(engines, os.environ),
         most=max_instances or os.cpu_count() or 1,
         cooldown=cooldown,

@@ -20,6 +20,7 @@ from blueengine.errors import BlueEngineError
 from blueengine.kit import aio
 from blueengine.kit.redis_link import Link, Subscription
 from blueengine.settings.system import SystemSettings
+from blueengine.transport.blob_stores import bucket_of
 from blueengine.wire import names
 
 READY_SECONDS: Final = 30.0
@@ -27,6 +28,8 @@ POLL_SECONDS: Final = 0.01
 ENGINE_GRACE_SECONDS: Final = 10.0
 """How long engines may finish what they do when the platform is stopped."""
 SERVICE_GRACE_SECONDS: Final = 5.0
+BUCKET_SECONDS: Final = 5.0
+"""How long a bucket may take to answer at the start."""
 
 
 class PlatformError(BlueEngineError):
@@ -46,6 +49,8 @@ class Options:
     """A running Redis to use in place of the embedded one."""
     kafka_brokers: str = ""
     """A running Kafka for data between engines; empty: that goes over Redis, too."""
+    blobs: str = ""
+    """A bucket for large payloads, ``s3://bucket/prefix``; empty: the data folder."""
     engines: Mapping[str, LocalEngine]
     most: int
     """Instances of each engine at most."""
@@ -92,13 +97,15 @@ async def running(options: Options, *, notice: Callable[[str], None]) -> AsyncIt
             redis_url = options.redis_url or await _embedded_redis(options, stack, notice)
             environment = {
                 "REDIS_URL": redis_url,
-                "BLOB_DIR": str(options.data.blobs),
+                "BLOB_DIR": "" if options.blobs else str(options.data.blobs),
+                "BLOB_URL": options.blobs,
                 # everything here listens on loopback, so receivers of webhooks will, too
                 "OUTSIDE_ALLOW": os.environ.get("OUTSIDE_ALLOW", "loopback"),
                 "TMPDIR": str(stack.enter_context(options.data.clean_scratch())),
                 **_kafka(options),
             }
             await _check_kafka(environment)
+            await _check_blobs(environment)
             gateway = await _services(options, environment, stack, notice)
             await _autoscaler(options, environment, stack, notice)
             await _wait_ready(options, gateway)
@@ -134,6 +141,19 @@ async def _check_kafka(environment: Mapping[str, str]) -> None:
 
         async with kafka_topics.topics(settings) as topics:
             await topics.ping()
+
+
+async def _check_blobs(environment: Mapping[str, str]) -> None:
+    """See that the bucket can be written to, before anything that needs it is started.
+
+    Raises:
+        SettingsError: Its settings contradict each other.
+        BlobsAwayError: It cannot.
+    """
+    known = {**os.environ, **environment}
+    bucket = SystemSettings.load(known, config_variable="BLUEEDGE_CFG").bucket(known)
+    if bucket:
+        await asyncio.to_thread(bucket_of(bucket, patience=BUCKET_SECONDS).check)
 
 
 async def _embedded_redis(

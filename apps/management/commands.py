@@ -25,6 +25,14 @@ def doctor(
             show_envvar=True,
         ),
     ] = "",
+    blob_url: Annotated[
+        str,
+        typer.Option(
+            help="The same, where blobs are in a bucket: s3://bucket/prefix.",
+            envvar="BLOB_URL",
+            show_envvar=True,
+        ),
+    ] = "",
 ) -> None:
     """Check a running platform: slots, queues, demand keys, timers, and what is of nobody.
 
@@ -36,4 +44,6 @@ def doctor(
     # imported late: it costs time that `--help` does not have
     from apps.management.doctor import examine  # noqa: PLC0415
 
-    raise typer.Exit(examine(fix=fix, as_json=json, redis_url=redis_url, blob_dir=blob_dir))
+    raise typer.Exit(
+        examine(fix=fix, as_json=json, redis_url=redis_url, blob_dir=blob_dir, blob_url=blob_url)
+    )

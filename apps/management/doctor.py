@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -17,7 +17,8 @@ from apps.sessions.checkup import Checkup, Finding
 from blueengine import ledger
 from blueengine.kit.clock import SystemClock
 from blueengine.kit.redis_link import Link
-from blueengine.transport.blobs import BlobFolder, session_prefix
+from blueengine.transport.blob_stores import store_of
+from blueengine.transport.blobs import session_prefix
 
 PATIENCE_SECONDS: Final = 5.0
 SHOWN: Final = 50
@@ -33,15 +34,15 @@ class Health(msgspec.Struct):
     mended: bool
 
 
-def examine(*, fix: bool, as_json: bool, redis_url: str, blob_dir: str) -> int:
+def examine(*, fix: bool, as_json: bool, redis_url: str, blob_dir: str, blob_url: str) -> int:
     """Examine the platform that the environment describes and print what was found; the exit code.
 
     Raises:
-        BlueEngineError: A setting is wrong, or Redis is not there.
+        BlueEngineError: A setting is wrong, or Redis or the blob store is not there.
     """
-    given = {"REDIS_URL": redis_url, "BLOB_DIR": blob_dir}
+    given = {"REDIS_URL": redis_url, "BLOB_DIR": blob_dir, "BLOB_URL": blob_url}
     environment = {**os.environ, **{name: value for name, value in given.items() if value}}
-    health = asyncio.run(_examine(ManagementSettings.load(environment), fix=fix))
+    health = asyncio.run(_examine(ManagementSettings.load(environment), environment, fix=fix))
     if as_json:
         _print(orjson.dumps(msgspec.to_builtins(health)).decode())
     else:
@@ -49,7 +50,9 @@ def examine(*, fix: bool, as_json: bool, redis_url: str, blob_dir: str) -> int:
     return 0 if health.mended or not health.findings else 1
 
 
-async def _examine(settings: ManagementSettings, *, fix: bool) -> Health:
+async def _examine(
+    settings: ManagementSettings, environment: Mapping[str, str], *, fix: bool
+) -> Health:
     system = settings.system
     scripts = ledger.load(*checkup.SCRIPTS, *store.SCRIPTS)
     link = Link(system.redis, scripts=scripts, patience=PATIENCE_SECONDS)
@@ -57,8 +60,7 @@ async def _examine(settings: ManagementSettings, *, fix: bool) -> Health:
     try:
         look = Checkup(link, fix=fix, heartbeat_timeout=system.heartbeat_timeout)
         findings = [finding async for finding in look.run()]
-        if system.blob_dir:
-            blobs = BlobFolder(Path(system.blob_dir))
+        if blobs := store_of(system, environment, patience=PATIENCE_SECONDS):
             orphans = Orphans(
                 store.SessionStore(link), blobs, SystemClock(), older=settings.orphan_age_seconds
             )

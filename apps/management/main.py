@@ -10,7 +10,6 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Final
 
 from apps.management.loops.janitor import Janitor
@@ -29,7 +28,7 @@ from blueengine.ids import nanoid
 from blueengine.kit import aio, logs
 from blueengine.kit.clock import SystemClock
 from blueengine.kit.redis_link import Link, Subscription
-from blueengine.transport.blobs import BlobFolder
+from blueengine.transport.blob_stores import store_of
 from blueengine.wire import names
 
 log = logging.getLogger("apps.management")
@@ -110,7 +109,7 @@ async def serve(settings: ManagementSettings, *, stop: asyncio.Event) -> bool:
             heartbeat_timeout=system.heartbeat_timeout,
             tick_seconds=settings.tick_seconds,
         )
-        blobs = BlobFolder(Path(system.blob_dir)) if system.blob_dir else None
+        blobs = store_of(system, os.environ, patience=system.patience_seconds)
         janitor = Janitor(sessions, blobs, every=settings.janitor_seconds)
 
         async def take_over() -> None:

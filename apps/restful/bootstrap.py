@@ -9,6 +9,7 @@ from apps.restful.service.audit import Audit
 from apps.restful.service.fetch import Fetcher
 from apps.restful.service.metrics import Metrics
 from apps.restful.service.parts import Parts
+from apps.restful.service.resumed import InFolder, Uploads
 from apps.restful.service.shapes import Shapes
 from apps.restful.service.specs import Specs
 from apps.restful.service.taps import Taps
@@ -24,7 +25,8 @@ from blueengine.kit.clock import SystemClock
 from blueengine.kit.redis_link import Link, Subscription
 from blueengine.ledger import keys
 from blueengine.ledger.keys import KeyStore
-from blueengine.transport.blobs import BlobFolder
+from blueengine.transport.blob_stores import bucket_of
+from blueengine.transport.blobs import BlobFolder, BlobStore
 from blueengine.wire import names
 
 
@@ -47,18 +49,30 @@ def news(pokes: Pokes, known_keys: Keys) -> Subscription:
     )
 
 
-@asynccontextmanager
-async def open_parts(settings: RestfulSettings) -> AsyncIterator[Parts]:
-    """Connect to Redis and open the blob folder.
+def _blobs(settings: RestfulSettings) -> tuple[BlobStore, Uploads]:
+    """Return the blob store, and uploads in several requests to it."""
+    if bucket := settings.system.bucket(os.environ):
+        store = bucket_of(bucket, patience=settings.redis_patience)
+        from apps.restful.service.resumed_pieces import InPieces  # noqa: PLC0415 - needs obstore
 
-    Raises:
-        SettingsError: The blob folder cannot be made, or OUTSIDE_ALLOW or a secret key cannot be read.
-        StoreAwayError: Redis cannot be reached.
-    """
+        return store, InPieces(store)
     try:
         settings.blobs.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise SettingsError(f"BLOB_DIR {settings.blobs} cannot be made: {exc.strerror}") from exc
+    folder = BlobFolder(settings.blobs)
+    return folder, InFolder(folder)
+
+
+@asynccontextmanager
+async def open_parts(settings: RestfulSettings) -> AsyncIterator[Parts]:
+    """Connect to Redis and open the blob store.
+
+    Raises:
+        SettingsError: The blob store cannot be used, or OUTSIDE_ALLOW or a secret key cannot be read.
+        StoreAwayError: Redis cannot be reached.
+    """
+    blobs, uploads = _blobs(settings)
     vault = Vault.parse(settings.secret_key)
     rules = outside.Rules.parse(settings.system.outside_allow)
     pokes = Pokes(f"gateway-{ids.nanoid(os.urandom, 12)}")
@@ -103,7 +117,8 @@ async def open_parts(settings: RestfulSettings) -> AsyncIterator[Parts]:
             specs=specs,
             shapes=Shapes(),
             pokes=pokes,
-            blobs=BlobFolder(settings.blobs),
+            blobs=blobs,
+            uploads=uploads,
             metrics=Metrics(),
             clock=clock,
             entropy=os.urandom,

@@ -7,6 +7,7 @@
 ``own_redis``           a server of the test's own, to be killed and paused
 ``kafka_server``        one Kafka broker for the whole run; each test uses topics of its own
 ``kafka_behind_proxy``  a broker of the test's own, to be killed, and the proxy its clients go through
+``s3_server``           one server that speaks S3 for the whole run; each test makes a bucket of its own
 ``three_brokers``       a cluster of the test's own, of which one may be killed
 
 Where Kafka cannot be run, tests that ask for it are skipped, and the end of the run says so loudly;
@@ -22,12 +23,17 @@ from apps.sessions.store import SessionStore
 from blueengine import ledger
 from blueengine.kit.redis_address import RedisAddress
 from blueengine.kit.redis_link import Link
-from tests.kit import kafka, servers
+from tests.kit import guardian, kafka, servers
 from tests.kit.fault_proxy import FaultProxy
 from tests.kit.kafka import RealKafka
+from tests.kit.s3 import S3Server
 from tests.kit.servers import RealRedis, ServerProgram
 
 KAFKA_FIXTURES = {"kafka_server", "kafka_behind_proxy", "three_brokers", "channels", "guarded"}
+
+
+def pytest_sessionstart() -> None:
+    guardian.begin()
 
 
 def pytest_report_header() -> list[str]:
@@ -151,6 +157,13 @@ async def every_link(every_redis_server: RealRedis) -> AsyncIterator[Link]:
 def store(link: Link) -> SessionStore:
     """The services' view of an empty ledger."""
     return SessionStore(link)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """A server that speaks S3, for the whole run."""
+    with S3Server() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Self
 
+from tests.kit import guardian
 from tests.kit.wait import wait_until
 
 POM: Final = Path(__file__).with_name("kafka.pom.xml")
@@ -180,6 +181,10 @@ class _Java:
         assert node.process
         node.process.send_signal(number)
 
+    def kill_command(self, _: "Broker") -> Sequence[str]:
+        """Return what else ends a broker: nothing."""
+        return ()
+
 
 class _DockerImage:
     """Brokers as containers of the official image, on the host's network."""
@@ -220,6 +225,10 @@ class _DockerImage:
         word = ["kill", "--signal", number.name, self._name(node)]
         subprocess.run([self._docker, *word], capture_output=True, check=False)
 
+    def kill_command(self, node: "Broker") -> Sequence[str]:
+        """Return what ends a container when the client that started it is gone."""
+        return (self._docker, "kill", self._name(node))
+
     @staticmethod
     def _name(node: "Broker") -> str:
         return f"{node.folder.parent.name}-{node.number}"
@@ -254,7 +263,9 @@ class Broker:
     def start(self) -> None:
         """Start the process; it may take seconds until it answers."""
         assert not self.running, f"{self} runs already"
-        self.process = self.cluster.runner.run(self, self.cluster.jvm)
+        runner = self.cluster.runner
+        self.process = runner.run(self, self.cluster.jvm)
+        guardian.guard(self.process.pid, self.cluster.folder, kill=runner.kill_command(self))
 
     def halt(self) -> None:
         """End it in order."""
@@ -297,6 +308,7 @@ class Broker:
         except subprocess.TimeoutExpired:
             self.cluster.runner.signal(self, signal.SIGKILL)
             self.process.wait()
+        guardian.release(self.process.pid)
         self.process = None
 
 

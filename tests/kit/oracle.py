@@ -18,7 +18,11 @@ _KEPT = re.compile(
 
 
 async def leftovers(
-    link: Link, *, attending: Iterable[str] = (), blobs: Path | None = None
+    link: Link,
+    *,
+    attending: Iterable[str] = (),
+    blobs: Path | None = None,
+    objects: Iterable[str] = (),
 ) -> list[str]:
     """Return what should not be there (any more), empty when all is well.
 
@@ -26,8 +30,10 @@ async def leftovers(
         link: Over which to look.
         attending: Instances that are still meant to run; they must hold nothing.
         blobs: The blob folder, where only results may be left.
+        objects: What is in the bucket in its place.
     """
     found = await _in_redis(link, set(attending))
+    found += [f"object {name}" for name in objects if not _is_result(Path(name))]
     return found + (_on_disk(blobs) if blobs else [])
 
 
@@ -54,4 +60,4 @@ def _on_disk(blobs: Path) -> list[str]:
 
 
 def _is_result(path: Path) -> bool:
-    return "results" in path.parts or "start" in path.parts or "files" in path.parts
+    return bool({"results", "start", "files", "recorded"} & set(path.parts))

@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Self
 
+from tests.kit import guardian
 from tests.kit.wait import wait_until
 
 OLDEST: Final = (6, 2)
@@ -244,6 +245,7 @@ class RealRedis:
             # Ctrl-C in the terminal is for pytest, which then ends the server in order
             start_new_session=True,
         )
+        guardian.guard(self.process.pid, self.folder)
 
     def _came_up(self) -> bool:
         def answers() -> bool:
@@ -268,6 +270,7 @@ class RealRedis:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        guardian.release(self.process.pid)
         self.process = None
 
 
@@ -296,6 +299,7 @@ class RealSentinel:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        guardian.guard(self.process.pid, self.folder)
 
     def __enter__(self) -> Self:
         return self
@@ -303,6 +307,7 @@ class RealSentinel:
     def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.wait()
+        guardian.release(self.process.pid)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def log(self) -> str:

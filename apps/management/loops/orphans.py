@@ -12,7 +12,7 @@ from typing import Final
 
 from apps.sessions.store import SessionStore
 from blueengine.kit.clock import Clock
-from blueengine.transport.blobs import BlobFolder, session_prefix
+from blueengine.transport.blobs import BlobStore, session_prefix
 
 log = logging.getLogger(__name__)
 
@@ -20,10 +20,10 @@ AT_ONCE: Final = 500
 
 
 class Orphans:
-    """Looks through the blob folder."""
+    """Looks through the blob store."""
 
     def __init__(
-        self, store: SessionStore, blobs: BlobFolder, clock: Clock, *, older: float
+        self, store: SessionStore, blobs: BlobStore, clock: Clock, *, older: float
     ) -> None:
         """Leave alone what is not ``older`` (seconds): its session may be about to be submitted."""
         self._store = store

@@ -8,15 +8,15 @@ import asyncio
 import logging
 
 from blueengine.kit.clock import Clock
-from blueengine.transport.blobs import BlobFolder
+from blueengine.transport.blobs import BlobStore
 
 log = logging.getLogger(__name__)
 
 
 class Uploads:
-    """Looks through the uploads in the blob folder."""
+    """Looks through the uploads in the blob store."""
 
-    def __init__(self, blobs: BlobFolder, clock: Clock, *, older: float) -> None:
+    def __init__(self, blobs: BlobStore, clock: Clock, *, older: float) -> None:
         """Leave alone what something was added to in the last ``older`` seconds."""
         self._blobs = blobs
         self._clock = clock

@@ -19,7 +19,7 @@ from apps.restful.service import errors
 from apps.sessions.vault import SealedError
 from blueengine.errors import BlueEngineError, DecodeError, ReadOnlyStoreError, StoreAwayError
 from blueengine.graph.dag import Fault, pointer
-from blueengine.transport.blobs import BlobError
+from blueengine.transport.blobs import BlobError, BlobsAwayError
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ STATUS: Final[dict[type[BlueEngineError], int]] = {
     errors.NoRoomError: 429,
     errors.TooManyError: 429,
     errors.BusyError: 503,
+    BlobsAwayError: 503,
     StoreAwayError: 503,
     ReadOnlyStoreError: 503,
     SealedError: 503,
@@ -62,7 +63,7 @@ WORDS: Final = {
     416: "The range is not in the file.",
     422: "The request cannot be meant; every fault is named.",
     429: "Too many requests or pending sessions, or no room for more input; see Retry-After.",
-    503: "Redis is away or refuses writes; see Retry-After.",
+    503: "Redis or the blob store is away or refuses writes; see Retry-After.",
     507: "The blob folder is full.",
 }
 """Status code -> what it means here."""

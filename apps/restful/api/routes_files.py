@@ -11,7 +11,7 @@ from starlette.responses import FileResponse, Response
 
 from apps.restful.api import render, schemas
 from apps.restful.api.deps import PartsOf, WhoAsks
-from apps.restful.api.download import DOCUMENTS, file_response
+from apps.restful.api.download import DOCUMENTS, blob_response
 from apps.restful.api.form import FileForm
 from apps.restful.api.problems import document, documented
 from apps.restful.api.responses import ok
@@ -91,10 +91,9 @@ async def upload(
             parts.blobs, chunks, **facts, tenant=who.tenant, limit=limit, entropy=parts.entropy
         )
         return ok(render.upload(saved), status=201)
-    begun = await resumed.begin(
-        parts.blobs, size, **facts, who=who, limit=limit, entropy=parts.entropy
-    )
-    return _stands(await resumed.append(parts.blobs, begun, 0, chunks))
+    begun = resumed.new(size, **facts, who=who, limit=limit, entropy=parts.entropy)
+    await parts.uploads.begin(begun)
+    return _stands(await parts.uploads.append(begun, 0, chunks))
 
 
 @router.put(
@@ -126,7 +125,7 @@ async def resume_upload(
     `received` in the answer is the number of the next byte; after a lost connection ask
     `GET /files/{fileId}/upload` for it.
     """
-    found = await asyncio.to_thread(resumed.look, parts.blobs, file_id, who)
+    found = await parts.uploads.look(file_id, who)
     match = _RANGE.fullmatch(content_range)
     first, last, size = map(int, match.groups()) if match else (0, -1, -1)
     if not first <= last < size or size != found.size:
@@ -135,7 +134,7 @@ async def resume_upload(
     if isinstance(found, files.Upload):
         return ok(render.upload(found))
     _check_length(request, last - first + 1)
-    return _stands(await resumed.append(parts.blobs, found, first, request.stream()))
+    return _stands(await parts.uploads.append(found, first, request.stream()))
 
 
 @router.get(
@@ -145,7 +144,7 @@ async def resume_upload(
 )
 async def read_upload(parts: PartsOf, who: WhoAsks, file_id: str) -> Response:
     """Return how many bytes of an upload have come."""
-    found = await asyncio.to_thread(resumed.look, parts.blobs, file_id, who)
+    found = await parts.uploads.look(file_id, who)
     if isinstance(found, files.Upload):
         found = resumed.Begun(
             id=found.id,
@@ -192,5 +191,10 @@ async def download(parts: PartsOf, who: WhoAsks, file_id: str) -> Response:
     found = await asyncio.to_thread(files.find, parts.blobs, file_id)
     if found is None or not who.owns(found.tenant):
         raise UnknownError.because(f"there is no file {file_id[:80]!r}")
-    path = parts.blobs.path(files.ref(found.id))
-    return file_response(path, content_type=found.content_type, name=found.name)
+    return blob_response(
+        parts.blobs,
+        files.ref(found.id),
+        found.size,
+        content_type=found.content_type,
+        name=found.name,
+    )

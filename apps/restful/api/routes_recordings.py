@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from apps.restful.api.deps import PartsOf
-from apps.restful.api.download import DOCUMENTS, bytes_response, file_response
+from apps.restful.api.download import DOCUMENTS, blob_response, bytes_response
 from apps.restful.api.problems import documented
 from apps.restful.service import recordings
 from blueengine.wire.recording import MEDIA_TYPE
@@ -33,11 +33,11 @@ async def read_recording(
     `size`, `meta`, and the `payload` in base64 or the number of its `blob`. A last line
     `{"cut": …}` says why the recording is not whole.
     """
-    path = await recordings.recording(parts, session_id, engine)
+    kept = await recordings.recording(parts, session_id, engine)
     name = f"{engine}.ndjson"
-    if path is None:
+    if kept is None:
         return bytes_response(request, b"", content_type=MEDIA_TYPE, name=name)
-    return file_response(path, content_type=MEDIA_TYPE, name=name)
+    return blob_response(parts.blobs, kept.ref, kept.size, content_type=MEDIA_TYPE, name=name)
 
 
 @router.get(
@@ -53,5 +53,7 @@ async def read_recorded_payload(
     number: Annotated[int, InPath(ge=0, le=2**31, description="`blob` in the recording.")],
 ) -> Response:
     """Return the bytes of the message whose `blob` has this number."""
-    path = await recordings.payload(parts, session_id, engine, number)
-    return file_response(path, content_type="application/octet-stream", name="")
+    kept = await recordings.payload(parts, session_id, engine, number)
+    return blob_response(
+        parts.blobs, kept.ref, kept.size, content_type="application/octet-stream", name=""
+    )

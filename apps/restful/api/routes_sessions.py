@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, Response
 from apps.restful.api import body, convert, render, schemas, sse
 from apps.restful.api.deps import PartsOf, WhoAsks, parts_of
 from apps.restful.api.door import SESSION, who_of
-from apps.restful.api.download import DOCUMENTS, bytes_response, file_response
+from apps.restful.api.download import DOCUMENTS, blob_response, bytes_response
 from apps.restful.api.openapi import reads
 from apps.restful.api.params import Wait
 from apps.restful.api.problems import document, documented
@@ -284,8 +284,8 @@ async def read_blob(
         raise InvalidError.because("an index is a whole number from 0 on", loc="/path/index")
     blob = await read.read_blob(parts, session_id, channel, index)
     kind, name = results.content_type(blob.stored), results.meta(blob.stored).name
-    if blob.path is not None:
-        return file_response(blob.path, content_type=kind, name=name)
+    if ref := blob.stored.blob:
+        return blob_response(parts.blobs, ref, blob.size, content_type=kind, name=name)
     return bytes_response(request, blob.stored.payload, content_type=kind, name=name)
 
 

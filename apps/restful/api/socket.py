@@ -226,7 +226,7 @@ class Socket:
         if not item.blob:
             return item.payload
         try:
-            return self._parts.blobs.existing(item.blob).read_bytes()
+            return self._parts.blobs.read(item.blob)
         except (BlobError, OSError):
             return None  # its URL says that it is gone
 

@@ -9,7 +9,7 @@ from apps.restful.service.parts import Parts
 from apps.restful.service.wait import Bell
 from apps.sessions.store import told_results
 from blueengine.datatypes.names import INLINE
-from blueengine.transport.blobs import BlobError, BlobFolder
+from blueengine.transport.blobs import BlobError, BlobStore
 from blueengine.wire.envelope import Stored
 from blueengine.wire.lifecycle import TERMINAL
 from blueengine.wire.report import Fault
@@ -78,7 +78,7 @@ async def look(
 
 
 def load_inline(
-    blobs: BlobFolder, results: Mapping[str, Sequence[Stored]]
+    blobs: BlobStore, results: Mapping[str, Sequence[Stored]]
 ) -> dict[str, list[Stored]]:
     """Return the results with JSON and text from the blob store put in place, up to a limit."""
     room = LOADED_AT_ONCE
@@ -88,7 +88,7 @@ def load_inline(
         for item in items:
             if item.blob and item.type in INLINE and item.size <= room:
                 try:
-                    payload = blobs.existing(item.blob).read_bytes()
+                    payload = blobs.read(item.blob)
                 except (BlobError, OSError):
                     loaded[channel].append(item)  # its URL says that it is gone
                     continue

@@ -5,22 +5,20 @@ Redirects are followed; each address on the way is checked like the first (see `
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Final
+from pathlib import PurePosixPath
+from typing import Final
 from urllib.parse import unquote
 
 import httpx
 
 from apps.restful.service.errors import StorageFullError
-from apps.restful.service.files import NO_SPACE
+from apps.restful.service.files import NO_SPACE, hashed
 from apps.sessions import outside
 from blueengine.errors import BlueEngineError
 from blueengine.graph.payload import MAX_WORDS
+from blueengine.transport.blobs import BlobStore
 
-PIECE: Final = 1 << 20
-"""Bytes gathered before a thread writes them."""
 AT_ONCE: Final = 32
 """Fetches under way in one gateway."""
 
@@ -59,8 +57,8 @@ class Fetcher:
         self._timeout = timeout
         self._room = asyncio.Semaphore(AT_ONCE)
 
-    async def fetch(self, url: str, path: Path) -> Fetched:
-        """Save what ``url`` names as ``path``: whole, or not at all.
+    async def fetch(self, url: str, blobs: BlobStore, ref: str) -> Fetched:
+        """Save what ``url`` names as blob ``ref``: whole, or not at all.
 
         Raises:
             FetchError: It cannot be had, or is too large.
@@ -68,7 +66,7 @@ class Fetcher:
         """
         try:
             async with self._room, asyncio.timeout(self._timeout):
-                return await self._fetch(url, path)
+                return await self._fetch(url, blobs, ref)
         except TimeoutError:
             raise FetchError(f"the URL took longer than {self._timeout:g} s") from None
         except outside.OutsideError as exc:
@@ -84,59 +82,26 @@ class Fetcher:
                 raise StorageFullError.because(msg) from exc
             raise
 
-    async def _fetch(self, url: str, path: Path) -> Fetched:
+    async def _fetch(self, url: str, blobs: BlobStore, ref: str) -> Fetched:
         headers = {"accept-encoding": "identity", "user-agent": "BlueEngine"}
         async with self._client.stream("GET", url, headers=headers, timeout=self._timeout) as got:
             if got.status_code != 200:
                 raise FetchError(f"the URL answered {got.status_code}")
             said = got.headers.get("content-length", "")
             self._check(int(said) if said.isdecimal() else 0)
-            size, digest = await self._save(got.aiter_bytes(), path)
+            digest = hashlib.sha256()
+            size = await blobs.save(ref, hashed(got.aiter_bytes(), digest, self._check))
             kind = got.headers.get("content-type", "")
             return Fetched(
                 size=size,
-                sha256=digest,
+                sha256=digest.hexdigest(),
                 content_type=_word(kind),
                 name=_word(PurePosixPath(unquote(got.url.path)).name),
             )
 
-    async def _save(self, chunks: AsyncIterator[bytes], path: Path) -> tuple[int, str]:
-        """Write the chunks; (size, SHA-256)."""
-        partial = path.with_name(path.name + ".partial")
-        digest, size = hashlib.sha256(), 0
-        out = await asyncio.to_thread(_opened, partial)
-        try:
-            with out:
-                held: list[bytes] = []
-                waiting = 0
-                async for chunk in chunks:
-                    size += len(chunk)
-                    self._check(size)
-                    held.append(chunk)
-                    waiting += len(chunk)
-                    if waiting >= PIECE:
-                        await asyncio.to_thread(_write, out, digest, b"".join(held))
-                        held, waiting = [], 0
-                await asyncio.to_thread(_write, out, digest, b"".join(held))
-            partial.rename(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-        return size, digest.hexdigest()
-
     def _check(self, size: int) -> None:
         if size > self._limit:
             raise FetchError(f"what the URL names has more than {self._limit} bytes", "too-large")
-
-
-def _opened(path: Path) -> BinaryIO:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("wb")
-
-
-def _write(out: BinaryIO, digest: "hashlib._Hash", data: bytes) -> None:
-    out.write(data)
-    digest.update(data)
 
 
 def _word(text: str) -> str:

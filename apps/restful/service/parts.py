@@ -6,6 +6,7 @@ from apps.restful.service.access import Keys, Owners
 from apps.restful.service.audit import Audit
 from apps.restful.service.fetch import Fetcher
 from apps.restful.service.metrics import Metrics
+from apps.restful.service.resumed import Uploads
 from apps.restful.service.shapes import Shapes
 from apps.restful.service.specs import Specs
 from apps.restful.service.taps import Taps
@@ -16,7 +17,7 @@ from apps.sessions.outbox import Outbox
 from apps.sessions.store import SessionStore
 from blueengine.ids import Entropy
 from blueengine.kit.clock import Clock
-from blueengine.transport.blobs import BlobFolder
+from blueengine.transport.blobs import BlobStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,9 @@ class Parts:
     shapes: Shapes
     pokes: Pokes
     taps: Taps
-    blobs: BlobFolder
+    blobs: BlobStore
+    uploads: Uploads
+    """Those in several requests."""
     metrics: Metrics
     clock: Clock
     entropy: Entropy

@@ -9,8 +9,7 @@ import codecs
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import orjson
 
@@ -39,7 +38,6 @@ from blueengine.wire.plan import Feed
 
 BLOB_SHARE: Final = 8
 """A byte in the blob folder counts as one of so many in Redis."""
-PIECE: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,74 +143,54 @@ async def from_bytes(
         raise MediaTypeError.because(msg, loc="/header/Content-Type")
     settings = parts.settings
     limit = who.limit(settings.max_body if kind in INLINE else settings.max_upload)
-    check = codecs.getincrementaldecoder("utf-8")().decode if kind == TEXT else None
-    digest = hashlib.sha256(f"{content_type}\0{name}\0".encode())
-    spool = _Spool(parts, target.session, limit)
+    facts = _Facts(hashlib.sha256(f"{content_type}\0{name}\0".encode()), limit)
+    taken = _checked(chunks, facts, is_text=kind == TEXT)
+    held, ref = bytearray(), ""
     try:
-        async for chunk in chunks:
-            digest.update(chunk)
-            if check:
-                check(chunk)
-            await spool.add(chunk)
-        if check:
-            check(b"", True)
-        await spool.close()
+        async for chunk in taken:
+            held += chunk
+            if facts.size > INLINE_LIMIT:
+                ref = pushed_ref(target.session, ids.nanoid(parts.entropy))
+                await parts.blobs.save(ref, _behind(bytes(held), taken))
+                held.clear()
     except UnicodeDecodeError as exc:
-        spool.drop()
         raise MalformedError.because(f"a Text channel takes UTF-8: {exc}") from exc
-    except BaseException:
-        spool.drop()
-        raise
     meta = b""
     if kind != TEXT:
         meta = codec.encode(Meta(content_type=content_type, name=name))
-    return Message(bytes(spool.held), meta, spool.ref, spool.size, digest.hexdigest())
+    return Message(bytes(held), meta, ref, facts.size, facts.digest.hexdigest())
 
 
-class _Spool:
-    """Bytes as they come: held while they are few, else written to a file in pieces."""
+@dataclass
+class _Facts:
+    """What is known of a message while it comes."""
 
-    def __init__(self, parts: Parts, session: str, limit: int) -> None:
-        self.held = bytearray()
-        self.size = 0
-        self.ref = ""
-        self._parts = parts
-        self._session = session
-        self._limit = limit
-        self._out: BinaryIO | None = None
-
-    async def add(self, chunk: bytes) -> None:
-        self.held += chunk
-        self.size += len(chunk)
-        if self.size > self._limit:
-            raise TooLargeError.because(f"a message may have at most {self._limit} bytes")
-        if self.size > INLINE_LIMIT and self._out is None:
-            self.ref = pushed_ref(self._session, ids.nanoid(self._parts.entropy))
-            self._out = await asyncio.to_thread(_open, self._parts.blobs.path(self.ref))
-        if len(self.held) >= PIECE:
-            await self._write()
-
-    async def close(self) -> None:
-        """Have everything in the file, if there is one."""
-        if self._out is not None:
-            await self._write()
-            self._out.close()
-
-    async def _write(self) -> None:
-        if self._out is not None:
-            await asyncio.to_thread(self._out.write, bytes(self.held))
-            self.held.clear()
-
-    def drop(self) -> None:
-        """Leave nothing behind."""
-        if self._out is not None:
-            self._out.close()
-            self._parts.blobs.remove(self.ref)
+    digest: "hashlib._Hash"
+    limit: int
+    size: int = 0
 
 
-def _open(path: Path) -> BinaryIO:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("wb", buffering=0)
+async def _checked(
+    chunks: AsyncIterator[bytes], facts: _Facts, *, is_text: bool
+) -> AsyncIterator[bytes]:
+    """Yield what comes as long as it may be a message."""
+    check = codecs.getincrementaldecoder("utf-8")().decode
+    async for chunk in chunks:
+        facts.size += len(chunk)
+        if facts.size > facts.limit:
+            raise TooLargeError.because(f"a message may have at most {facts.limit} bytes")
+        facts.digest.update(chunk)
+        if is_text:
+            check(chunk)
+        yield chunk
+    if is_text:
+        check(b"", True)
+
+
+async def _behind(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk
 
 
 async def push(
@@ -250,9 +228,9 @@ async def push(
             # When nothing is known of it (Redis is away), the file may be in use: it stays until
             # the session is forgotten.
             if pushed is not None:
-                parts.blobs.remove(message.blob)
+                await asyncio.to_thread(parts.blobs.remove, message.blob)
             if pushed is not None and stored is not None:
-                parts.blobs.remove(stored.blob)
+                await asyncio.to_thread(parts.blobs.remove, stored.blob)
     return _accepted(target, channel, pushed)
 
 

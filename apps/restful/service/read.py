@@ -4,7 +4,6 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from apps.restful.service.access import Who
@@ -55,10 +54,11 @@ class Results:
 
 @dataclass(frozen=True, kw_only=True)
 class Blob:
-    """One result as bytes: held, or in a file."""
+    """One result as bytes: held, or in the blob store."""
 
     stored: Stored
-    path: Path | None
+    size: int = 0
+    """Of what is in the blob store."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,12 +188,12 @@ async def read_blob(parts: Parts, session: str, channel: str, index: int) -> Blo
     if not items:
         raise UnknownError.because(f"channel {channel!r} has no result {index}")
     if not items[0].blob:
-        return Blob(stored=items[0], path=None)
+        return Blob(stored=items[0])
     try:
-        path = await asyncio.to_thread(parts.blobs.existing, items[0].blob)
+        size = await asyncio.to_thread(parts.blobs.size, items[0].blob)
     except BlobError as exc:
         raise UnknownError.because(str(exc)) from exc
-    return Blob(stored=items[0], path=path)
+    return Blob(stored=items[0], size=size)
 
 
 async def list_sessions(
@@ -278,9 +278,12 @@ async def is_ready(parts: Parts, *, within: float) -> Mapping[str, str]:
     except BlueEngineError as exc:
         state["redis"] = str(exc)
     try:
-        await asyncio.to_thread(_touch, parts.blobs.root)
-    except OSError as exc:
-        state["blobs"] = f"the blob folder cannot be written to: {exc.strerror}"
+        async with asyncio.timeout(within):
+            await asyncio.to_thread(parts.blobs.check)
+    except TimeoutError:
+        state["blobs"] = f"no answer within {within:g} s"
+    except BlueEngineError as exc:
+        state["blobs"] = str(exc)
     if kafka:
         from blueengine.transport import kafka_topics  # noqa: PLC0415 - slow, and seldom used
 
@@ -292,9 +295,3 @@ async def is_ready(parts: Parts, *, within: float) -> Mapping[str, str]:
         except BlueEngineError as exc:
             state["kafka"] = str(exc)
     return state
-
-
-def _touch(root: Path) -> None:
-    probe = root / ".probe"
-    probe.write_bytes(b"")
-    probe.unlink(missing_ok=True)

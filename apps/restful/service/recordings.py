@@ -1,7 +1,7 @@
 """What the engines of a recorded session received."""
 
 import asyncio
-from pathlib import Path
+from dataclasses import dataclass
 
 from apps.restful.service.errors import UnknownError
 from apps.restful.service.parts import Parts
@@ -9,8 +9,16 @@ from apps.restful.service.read import check_id, unknown
 from blueengine.transport.blobs import BlobError, recorded_blob, recorded_ref
 
 
-async def recording(parts: Parts, session: str, engine: str) -> Path | None:
-    """Return the file of what an engine received in the last attempt; None: nothing yet.
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Something in the blob store."""
+
+    ref: str
+    size: int
+
+
+async def recording(parts: Parts, session: str, engine: str) -> Kept | None:
+    """Return where it is kept what an engine received in the last attempt; None: nothing yet.
 
     Raises:
         UnknownError: No such session or engine in it, or it is not recorded.
@@ -19,17 +27,17 @@ async def recording(parts: Parts, session: str, engine: str) -> Path | None:
     return await _existing(parts, recorded_ref(session, attempt, engine))
 
 
-async def payload(parts: Parts, session: str, engine: str, number: int) -> Path:
-    """Return the file of a payload that a recording names by number.
+async def payload(parts: Parts, session: str, engine: str, number: int) -> Kept:
+    """Return where a payload is kept that a recording names by number.
 
     Raises:
         UnknownError: There is none.
     """
     attempt = await _attempt(parts, session, engine)
-    path = await _existing(parts, recorded_blob(session, attempt, engine, number))
-    if path is None:
+    kept = await _existing(parts, recorded_blob(session, attempt, engine, number))
+    if kept is None:
         raise UnknownError.because(f"the recording of {engine!r} has no payload {number}")
-    return path
+    return kept
 
 
 async def _attempt(parts: Parts, session: str, engine: str) -> int:
@@ -47,8 +55,8 @@ async def _attempt(parts: Parts, session: str, engine: str) -> int:
     return record.attempt
 
 
-async def _existing(parts: Parts, ref: str) -> Path | None:
+async def _existing(parts: Parts, ref: str) -> Kept | None:
     try:
-        return await asyncio.to_thread(parts.blobs.existing, ref)
+        return Kept(ref, await asyncio.to_thread(parts.blobs.size, ref))
     except BlobError:
         return None

@@ -1,8 +1,8 @@
 """Uploads in several requests: what has arrived stays, and the next one goes on behind it.
 
-``files/<id>/begun.json`` says what is to come and ``data.partial`` holds what came; its size is all
-the state there is. Whoever writes holds a lock on it that ends with the process, so two requests
-never mix and none is locked out for good.
+Here is how a folder does it (``resumed_pieces``: a bucket): ``files/<id>/begun.json`` says what is to
+come and ``data.partial`` holds what came; its size is all the state there is. Whoever writes holds a
+lock on it that ends with the process, so two requests never mix and none is locked out for good.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import io
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -24,9 +25,9 @@ from apps.restful.service.errors import (
     TooLargeError,
     UnknownError,
 )
-from apps.restful.service.files import PIECE, Upload, facts_file, find, is_id
+from apps.restful.service.files import Upload, facts_file, find, is_id
 from blueengine.ids import Entropy, nanoid
-from blueengine.transport.blobs import PARTIAL, BlobFolder, upload_ref
+from blueengine.transport.blobs import PARTIAL, PIECE, BlobFolder, upload_ref
 
 
 class Begun(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,90 +42,128 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str = ""
 
 
-def _begun_file(path: Path) -> Path:
-    return path.with_name("begun.json")
+class Uploads(Protocol):
+    """Uploads in several requests."""
+
+    async def look(self, file_id: str, who: Who) -> Begun | Upload:
+        """Return how an upload stands.
+
+        Raises:
+            UnknownError: There is none, or it is somebody else's.
+        """
+
+    async def begin(self, begun: Begun) -> None:
+        """Begin an upload; nothing of it has come."""
+
+    async def append(
+        self, begun: Begun, first: int, chunks: AsyncIterator[bytes]
+    ) -> Begun | Upload:
+        """Write bytes from position ``first`` on; with the last one it is an upload like any other.
+
+        Should the client go in the middle, what came until then is kept.
+
+        Raises:
+            ConflictError: ``first`` is not where it stands, or another request is writing.
+            InvalidError: There are more bytes than it was to have; nothing of them is kept.
+            StorageFullError: The disk takes no more.
+        """
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(path.name + PARTIAL)
-
-
-def look(blobs: BlobFolder, file_id: str, who: Who) -> Begun | Upload:
-    """Return how an upload stands. Reads the disk.
-
-    Raises:
-        UnknownError: There is none, or it is somebody else's.
-    """
-    found = find(blobs, file_id)
-    if found is None and is_id(file_id):
-        path = blobs.path(upload_ref(file_id))
-        try:
-            begun = msgspec.json.decode(_begun_file(path).read_bytes(), type=Begun)
-            size = _partial(path).stat().st_size
-        except (OSError, msgspec.DecodeError, msgspec.ValidationError):
-            found = find(blobs, file_id)  # it may have been finished right now
-        else:
-            if who.owns(begun.tenant):
-                return msgspec.structs.replace(begun, received=size)
-    if found is None or not who.owns(found.tenant):
-        raise UnknownError.because(f"there is no file {file_id[:80]!r}")
-    return found
-
-
-async def begin(
-    blobs: BlobFolder,
-    size: int,
-    *,
-    content_type: str,
-    name: str,
-    who: Who,
-    limit: int,
-    entropy: Entropy,
+def new(
+    size: int, *, content_type: str, name: str, who: Who, limit: int, entropy: Entropy
 ) -> Begun:
-    """Begin an upload of ``size`` bytes; nothing of it has come.
+    """Return an upload of ``size`` bytes that can begin.
 
     Raises:
         TooLargeError: It would have more than ``limit`` bytes.
     """
     if size > limit:
         raise TooLargeError.because(f"an upload may have at most {limit} bytes")
-    begun = Begun(
+    return Begun(
         id=nanoid(entropy), size=size, content_type=content_type, name=name, tenant=who.tenant
     )
 
-    def write() -> None:
-        path = blobs.path(upload_ref(begun.id))
-        path.parent.mkdir(parents=True)
-        _partial(path).touch()
-        _begun_file(path).write_bytes(msgspec.json.encode(begun))
 
-    await asyncio.to_thread(write)
-    return begun
-
-
-async def append(
-    blobs: BlobFolder, begun: Begun, first: int, chunks: AsyncIterator[bytes]
-) -> Begun | Upload:
-    """Write bytes from position ``first`` on; with the last one it is an upload like any other.
-
-    Should the client go in the middle, what came until then is kept.
+def seen(found: Upload | Begun | None, file_id: str, who: Who) -> Upload | Begun:
+    """Return what was found, if ``who`` may see it.
 
     Raises:
-        ConflictError: ``first`` is not where it stands, or another request is writing.
-        InvalidError: There are more bytes than it was to have; nothing of them is kept.
-        StorageFullError: The disk takes no more.
+        UnknownError: It is somebody else's, or nothing was found.
     """
-    path = blobs.path(upload_ref(begun.id))
-    file = await asyncio.to_thread(_open_at, path, first)
+    if found is None or not who.owns(found.tenant):
+        raise UnknownError.because(f"there is no file {file_id[:80]!r}")
+    return found
+
+
+def finished(begun: Begun, sha256: str) -> Upload:
+    """Return what an upload is when all of it has come."""
+    return Upload(
+        id=begun.id,
+        size=begun.size,
+        sha256=sha256,
+        content_type=begun.content_type,
+        name=begun.name,
+        tenant=begun.tenant,
+    )
+
+
+class InFolder:
+    """Uploads in several requests to a folder."""
+
+    def __init__(self, blobs: BlobFolder) -> None:
+        """Keep them in ``blobs``."""
+        self._blobs = blobs
+
+    async def look(self, file_id: str, who: Who) -> Begun | Upload:
+        """Return how an upload stands."""
+        return seen(await asyncio.to_thread(_look, self._blobs, file_id), file_id, who)
+
+    async def begin(self, begun: Begun) -> None:
+        """Begin an upload; nothing of it has come."""
+        await asyncio.to_thread(_begin, self._blobs.path(upload_ref(begun.id)), begun)
+
+    async def append(
+        self, begun: Begun, first: int, chunks: AsyncIterator[bytes]
+    ) -> Begun | Upload:
+        """Write bytes from position ``first`` on; with the last one it is an upload like any other."""
+        path = self._blobs.path(upload_ref(begun.id))
+        file = await asyncio.to_thread(_open_at, path, first)
+        try:
+            return await _append(path, file, begun, first, chunks)
+        except OSError as exc:
+            if exc.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+                msg = "the blob folder is full; free some space and send the rest then"
+                raise StorageFullError.because(msg) from exc
+            raise
+        finally:
+            file.close()  # and with it the lock
+
+
+def _look(blobs: BlobFolder, file_id: str) -> Begun | Upload | None:
+    found = find(blobs, file_id)
+    if found is not None or not is_id(file_id):
+        return found
+    path = blobs.path(upload_ref(file_id))
     try:
-        return await _append(path, file, begun, first, chunks)
-    except OSError as exc:
-        if exc.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-            msg = "the blob folder is full; free some space and send the rest then"
-            raise StorageFullError.because(msg) from exc
-        raise
-    finally:
-        file.close()  # and with it the lock
+        begun = msgspec.json.decode(_begun_file(path).read_bytes(), type=Begun)
+        size = _partial(path).stat().st_size
+    except (OSError, msgspec.DecodeError, msgspec.ValidationError):
+        return find(blobs, file_id)  # it may have been finished right now
+    return msgspec.structs.replace(begun, received=size)
+
+
+def _begin(path: Path, begun: Begun) -> None:
+    path.parent.mkdir(parents=True)
+    _partial(path).touch()
+    _begun_file(path).write_bytes(msgspec.json.encode(begun))
+
+
+def _begun_file(path: Path) -> Path:
+    return path.with_name("begun.json")
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(path.name + PARTIAL)
 
 
 async def _append(
@@ -188,14 +227,7 @@ def _write(file: io.FileIO, data: bytes) -> None:
 def _finish(path: Path, begun: Begun) -> Upload:
     with _partial(path).open("rb") as whole:
         sha256 = hashlib.file_digest(whole, "sha256").hexdigest()
-    upload = Upload(
-        id=begun.id,
-        size=begun.size,
-        sha256=sha256,
-        content_type=begun.content_type,
-        name=begun.name,
-        tenant=begun.tenant,
-    )
+    upload = finished(begun, sha256)
     facts_file(path).write_bytes(msgspec.json.encode(upload))
     _partial(path).rename(path)
     _begun_file(path).unlink(missing_ok=True)

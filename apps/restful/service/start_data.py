@@ -13,7 +13,7 @@ from apps.restful.service.errors import InvalidError
 from apps.restful.service.fetch import Fetcher, FetchError
 from blueengine.graph.dag import Fault, Feeding
 from blueengine.graph.payload import Inline, Referred
-from blueengine.transport.blobs import INLINE_LIMIT, BlobFolder, start_ref
+from blueengine.transport.blobs import INLINE_LIMIT, BlobStore, start_ref
 from blueengine.wire import codec
 from blueengine.wire.envelope import Meta, Stored
 from blueengine.wire.plan import Feed, Plan, StartData
@@ -41,7 +41,7 @@ class Start:
     """The start data of one request: ``faults`` first, then ``put`` it into a session."""
 
     def __init__(
-        self, feedings: Sequence[Feeding], blobs: BlobFolder, who: Who, fetcher: Fetcher
+        self, feedings: Sequence[Feeding], blobs: BlobStore, who: Who, fetcher: Fetcher
     ) -> None:
         """Decode and look up everything, as far as ``who`` may see it; ``faults`` then holds what is wrong."""
         self._fetcher = fetcher
@@ -110,10 +110,13 @@ class Start:
             raise exc.exceptions[0] from exc
         finally:
             if not done:
-                for index in wanted:
-                    self._blobs.remove(name(index))
+                await asyncio.to_thread(self._drop, [name(index) for index in wanted])
         if faults:
             raise InvalidError(faults)
+
+    def _drop(self, refs: Sequence[str]) -> None:
+        for ref in refs:
+            self._blobs.remove(ref)
 
     async def _fetch(
         self, index: int, ref: str, room: asyncio.Semaphore, faults: list[Fault]
@@ -121,7 +124,7 @@ class Start:
         feeding, found = self._feedings[index], self._found[index]
         try:
             async with room:
-                got = await self._fetcher.fetch(found.url, self._blobs.path(ref))
+                got = await self._fetcher.fetch(found.url, self._blobs, ref)
         except FetchError as exc:
             faults.append(Fault(f"{feeding.loc}/url", str(exc), exc.kind))
             return
@@ -142,9 +145,9 @@ class Start:
             data, blob = found.data, ""
             inline = found.size <= min(INLINE_LIMIT, room)
             if inline and found.upload:
-                data = self._blobs.existing(files.ref(found.upload)).read_bytes()
+                data = self._blobs.read(files.ref(found.upload))
             elif inline and found.url:
-                data = self._blobs.existing(name(index)).read_bytes()
+                data = self._blobs.read(name(index))
                 self._blobs.remove(name(index))
             elif not inline:
                 blob = name(index)
@@ -168,9 +171,7 @@ class Start:
         ]
 
 
-async def begin(
-    feedings: Sequence[Feeding], blobs: BlobFolder, who: Who, fetcher: Fetcher
-) -> Start:
+async def begin(feedings: Sequence[Feeding], blobs: BlobStore, who: Who, fetcher: Fetcher) -> Start:
     """Return the start data, looked at in a thread where that may take time."""
     if all(isinstance(feeding.payload, Inline) for feeding in feedings):
         return Start(feedings, blobs, who, fetcher)

@@ -182,6 +182,8 @@ class Endings:
             shutil.rmtree(self._instance.shared / str(part.no), ignore_errors=True)
         if self._instance.blobs is not None and part.files_went:
             self._instance.blobs.remove_below(outbox(part))
+        if self._instance.porter is not None:
+            self._instance.porter.drop(part)
 
 
 def _nothing() -> None:

@@ -30,11 +30,12 @@ from blueengine.runtime.part import (
     StepRun,
     weight,
 )
+from blueengine.runtime.refs import stored_ref
 from blueengine.runtime.sending import Sender
 from blueengine.runtime.standstill import Standstill
 from blueengine.runtime.taps import Taps
 from blueengine.runtime.workers import WorkerProcess
-from blueengine.transport.blobs import node_prefix, result_ref
+from blueengine.transport.blobs import node_prefix
 from blueengine.wire import codec, command
 from blueengine.wire.envelope import Kind, Stored
 from blueengine.wire.plan import CLIENT
@@ -58,6 +59,8 @@ class Flow:
         self._sender = sender
         self._endings = endings
         endings.on_call = self.feed
+        if instance.porter is not None:
+            instance.porter.bind(self.arrive, self._unblock, endings)
         self.taps = Taps(instance)
         self._came, self._went = instance.numbers.came, instance.numbers.went
         self.standstill = Standstill(instance, self._give_back, endings.fail, self._is_shared)
@@ -79,7 +82,11 @@ class Flow:
         blob: str = "",
     ) -> None:
         """Take a run that came for the part; drop of it what is a repetition, or too late."""
-        if not part.live:
+        porter = self._instance.porter
+        if not part.live or (
+            porter is not None
+            and porter.keeps(part, (channel, sender, seq, kind, payloads, meta), blob)
+        ):
             return
         try:
             accepted = part.accept(channel, sender, seq, kind, len(payloads))
@@ -297,11 +304,17 @@ class Flow:
         if output is None:  # linked nowhere
             if frame.file:
                 Path(frame.file).unlink(missing_ok=True)
-        elif part.blocked or not output.has_room:
+        elif part.blocked or not output.has_room or self._must_bring(frame):
             part.blocked.append(frame)
             self._hold(part, run)
+            if self._instance.porter is not None and frame.file:
+                self._instance.porter.bring(part, output, frame.file)
         else:
             self._send(part, output, frame)
+
+    def _must_bring(self, frame: frames.Out) -> bool:
+        """Whether a payload has to be brought to the blob store before it is told of."""
+        return bool(frame.file) and self._instance.porter is not None
 
     def _send(self, part: Part, output: Output, frame: frames.Out) -> None:
         self._went[frame.port].count(len(frame.payloads), frame.size)
@@ -320,10 +333,9 @@ class Flow:
 
     def _keep(self, part: Part, output: Output, frame: frames.Out) -> None:
         """Have messages stored as results, at the end of this turn of the loop."""
-        session, attempt, node = part.key
         blob = ""
         if frame.file:
-            blob = result_ref(session, output.channel, f"{attempt}-{node}-{output.stored_seq}")
+            blob = stored_ref(part, output, frame.file)
             self._instance.link_blob(frame.file, blob)
         for payload in frame.payloads:
             size = len(payload) or frame.size
@@ -404,7 +416,8 @@ class Flow:
                 self._endings.end(part, Outcome.FINISHED, None)
                 return
             output = part.outputs[frame.port]
-            if not output.has_room:
+            porter = self._instance.porter
+            if not output.has_room or (porter and porter.is_bringing(frame.file)):
                 return
             part.blocked.popleft()
             self._send(part, output, frame)

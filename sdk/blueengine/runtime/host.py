@@ -553,8 +553,8 @@ class Host:
 
     def _discard(self, header: Header) -> None:
         """Let go of a message of a part that is over."""
-        if header.blob and self._instance.blobs:
-            self._instance.blobs.remove(header.blob)
+        if header.blob:
+            self._instance.remove_blob(header.blob)
 
     # -- workers ----------------------------------------------------------------------------------
 

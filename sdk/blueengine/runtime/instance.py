@@ -5,7 +5,7 @@ import logging
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from blueengine.errors import BlueEngineError
 from blueengine.kit import aio
@@ -19,6 +19,9 @@ from blueengine.runtime.part import Part
 from blueengine.transport.base import Transport
 from blueengine.transport.blobs import BlobError, BlobFolder
 from blueengine.wire.report import Fault
+
+if TYPE_CHECKING:
+    from blueengine.runtime.porter import Porter
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +43,7 @@ class Instance:
     transport: Transport
     ledger: InstanceLedger
     blobs: BlobFolder | None
+    """Where its workers read and write large payloads: the blob store, or what is on the way there."""
     flags: Flags
     folder: Path
     """Holds the temp folders of its sessions."""
@@ -47,6 +51,8 @@ class Instance:
     """The same for what steps forward: in memory, if there is a place for it."""
     spool_bytes: int = 1 << 30
     """How much one part may keep on disk of what waits for another channel."""
+    porter: "Porter | None" = None
+    """Brings payloads to the blob store and from there, where that is no folder."""
     parts: dict[int, Part] = field(default_factory=dict)
     over: dict[tuple[str, str], int] = field(default_factory=dict)
     """(session, node) -> last attempt that has ended here, of the parts that ended last. A late
@@ -123,7 +129,14 @@ class Instance:
         path = self.blobs.existing(ref)
         return str(path), path.stat().st_size
 
+    def remove_blob(self, ref: str) -> None:
+        """Remove a payload from the blob store."""
+        if self.porter is not None:
+            self.porter.remove(ref)
+        elif self.blobs is not None:
+            self.blobs.remove(ref)
+
     def link_blob(self, file: str, ref: str) -> None:
-        """Give a file of a worker's outbox the further name ``ref``."""
-        if self.blobs is not None:
+        """Give a file of a worker's outbox the further name ``ref``, unless it is there already."""
+        if self.blobs is not None and self.porter is None:
             self.blobs.link(str(Path(file).relative_to(self.blobs.root)), ref)

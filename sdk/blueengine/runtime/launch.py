@@ -22,9 +22,11 @@ from blueengine.runtime.context import Flags
 from blueengine.runtime.declare import BlueEngine
 from blueengine.runtime.host import Gone, Host
 from blueengine.runtime.instance import Instance
+from blueengine.runtime.porter import Porter
 from blueengine.runtime.scratch import memory, scratch_folder
 from blueengine.settings.system import SystemSettings
 from blueengine.transport.base import Transport
+from blueengine.transport.blob_stores import bucket_of
 from blueengine.transport.blobs import BlobFolder
 from blueengine.transport.redis_streams import RedisStreams, StreamReader
 from blueengine.wire import names
@@ -110,13 +112,15 @@ async def _live(
             flags = stack.enter_context(closing(Flags.make(len(engine.steps))))
             folder = stack.enter_context(scratch_folder(name))
             forwarded = stack.enter_context(scratch_folder(name, memory()))
+            blobs, porter = _blobs(settings, folder, stack)
             instance = Instance(
                 engine=engine,
                 id=name,
                 link=shared,
                 transport=transport,
                 ledger=InstanceLedger(shared, name, heartbeat_timeout=settings.heartbeat_timeout),
-                blobs=BlobFolder(Path(settings.blob_dir)) if settings.blob_dir else None,
+                blobs=blobs,
+                porter=porter,
                 flags=flags,
                 folder=folder,
                 shared=forwarded,
@@ -154,6 +158,18 @@ async def _live(
         log.error("%s", exc)
         return 1
     return 0
+
+
+def _blobs(
+    settings: SystemSettings, folder: Path, stack: AsyncExitStack
+) -> tuple[BlobFolder | None, Porter | None]:
+    """Return where workers find large payloads, and who carries them if that is not the store."""
+    if bucket := settings.bucket(os.environ):
+        spool = BlobFolder(folder / "blobs")
+        porter = Porter(bucket_of(bucket, patience=settings.patience_seconds), spool)
+        stack.push_async_callback(asyncio.to_thread, porter.close)
+        return spool, porter
+    return BlobFolder(Path(settings.blob_dir)) if settings.blob_dir else None, None
 
 
 def _metrics(

@@ -148,8 +148,8 @@ class Pushes:
         answer.add_done_callback(self._on_taken)
 
     def _on_taken(self, answer: "asyncio.Future[object]") -> None:
-        if answer.cancelled() or answer.exception() or self._instance.blobs is None:
+        if answer.cancelled() or answer.exception():
             return
         blobs = answer.result()
         for ref in blobs if isinstance(blobs, list) else ():
-            self._instance.blobs.remove(ref.decode())
+            self._instance.remove_blob(ref.decode())

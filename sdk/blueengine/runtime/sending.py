@@ -7,7 +7,7 @@ from blueengine.kit.redis_link import Reply
 from blueengine.runtime import frames
 from blueengine.runtime.instance import Instance
 from blueengine.runtime.part import NO_MORE, Output, Part, Route, Run, weight
-from blueengine.transport.blobs import node_prefix
+from blueengine.runtime.refs import route_ref
 from blueengine.wire import codec, command, names
 from blueengine.wire.envelope import Header, Kind
 from blueengine.wire.plan import CLIENT
@@ -22,7 +22,6 @@ class Sender:
 
     def send(self, part: Part, output: Output, frame: frames.Out) -> None:
         """Send messages to every reader of a channel, at the end of this turn of the loop."""
-        session, attempt, node = part.key
         inline = 0 if frame.file else frame.size
         size = weight(inline, frame.size)
         for route in output.routes:
@@ -30,9 +29,7 @@ class Sender:
                 continue
             blob = ""
             if frame.file:
-                # unique among all that is on its way to that node
-                name = f"{node}-{part.counts.messages_out}"
-                blob = f"{node_prefix(session, attempt, route.node)}/{name}"
+                blob = route_ref(part, route, frame.file)
                 self._instance.link_blob(frame.file, blob)
             if not (route.unsent and route.unsent[-1].takes(frame.meta, blob)):
                 route.unsent.append(Run([], frame.meta, blob))

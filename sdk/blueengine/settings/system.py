@@ -16,6 +16,7 @@ import yaml
 
 from blueengine.errors import SettingsError
 from blueengine.kit.redis_address import RedisAddress, sentinels_from_text
+from blueengine.settings.blobs import BucketSettings
 from blueengine.settings.kafka import KafkaSettings
 
 _PLACE: Final = re.compile(r"[A-Za-z0-9_.-]{0,253}")
@@ -49,6 +50,13 @@ class SystemSettings:
     spool_bytes: int = 1 << 30
     """How much one session may keep on the disk of an engine, where one branch of its graph must run far
     ahead of another."""
+    blob_url: str = ""
+    """``s3://bucket/prefix``: such payloads go to a bucket instead of a folder."""
+    blob_endpoint: str = ""
+    """``https://host:port`` of what speaks S3; empty: AWS."""
+    blob_region: str = ""
+    blob_ca_file: str = ""
+    """PEM with the authorities to trust there; empty: the system's."""
     heartbeat_seconds: float = 1.0
     heartbeat_timeout: float = 4.0
     """An instance silent for so long is given up."""
@@ -99,6 +107,24 @@ class SystemSettings:
             }
         )
 
+    def bucket(self, environment: Mapping[str, str]) -> BucketSettings | None:
+        """Return where the bucket for blobs is, with its credentials; None when there is none.
+
+        Raises:
+            SettingsError: Something of it is wrong.
+        """
+        if not self.blob_url:
+            return None
+        if self.blob_dir:
+            raise SettingsError("BLOB_URL and BLOB_DIR name two blob stores; set one of them")
+        return BucketSettings.parse(
+            self.blob_url,
+            endpoint=self.blob_endpoint,
+            region=self.blob_region,
+            ca_file=self.blob_ca_file,
+            environment=environment,
+        )
+
     @property
     def redis(self) -> RedisAddress:
         """Where Redis is."""
@@ -147,10 +173,10 @@ class SystemSettings:
             if raw is not None:
                 values[one.name] = convert(raw, type(one.default), source)
         settings = cls(**values)
-        settings._check()
+        settings._check(environment)
         return settings
 
-    def _check(self) -> None:
+    def _check(self, environment: Mapping[str, str]) -> None:
         for name in ("heartbeat_seconds", "heartbeat_timeout", "patience_seconds"):
             if not 0 < (value := getattr(self, name)) < math.inf:
                 raise SettingsError(f"{name.upper()} is {value:g}; it must be greater than 0")
@@ -164,7 +190,7 @@ class SystemSettings:
             )
         if self.heartbeat_timeout < 2 * self.heartbeat_seconds:
             raise SettingsError("HEARTBEAT_TIMEOUT must be at least twice HEARTBEAT_SECONDS")
-        _ = self.redis, self.kafka  # a wrong address is found now
+        _ = self.redis, self.kafka, self.bucket(environment)  # a wrong address is found now
         self._check_places()
         for name in ("redis_tls_ca", "redis_tls_cert", "redis_tls_key"):
             path = getattr(self, name)

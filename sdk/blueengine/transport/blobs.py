@@ -1,6 +1,6 @@
-"""The blob store: payloads by reference, in a folder that gateway and engines share.
+"""The blob store: payloads by reference, in a folder that gateway and engines share, or in a bucket.
 
-References are relative paths below the folder:
+``BlobStore`` says what both can do; the bucket is in ``blobs_s3``. References are relative paths:
 
 * ``files/<file id>/data`` — an upload; lives on its own.
 * ``sessions/<session>/start/<n>`` — start data; until the session is forgotten.
@@ -9,17 +9,18 @@ References are relative paths below the folder:
 * ``sessions/<session>/results/…`` — a stored message; until the session is forgotten.
 * ``sessions/<session>/recorded/<attempt>/<node>/…`` — what that node received; as long as results.
 
-A message for several readers is one file with a hard link per reader, so that the last one to
-read it frees the space and nobody counts.
+A message for several readers is one file with a hard link per reader (in a bucket: a copy), so that
+the last one to read it frees the space and nobody counts.
 """
 
+import asyncio
 import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final, Protocol
 
 from blueengine.errors import BlueEngineError
 
@@ -29,10 +30,84 @@ PARTIAL: Final = ".partial"
 """Behind the name of what is being written; whoever adds to an upload holds a lock on that file."""
 
 
+PIECE: Final = 1 << 20
+"""Bytes of a stream that are gathered before they are written."""
+
+
 class BlobError(BlueEngineError):
     """A reference points nowhere, or outside the store."""
 
     code = "no-blob"
+
+
+class BlobsAwayError(BlueEngineError):
+    """The blob store could not be reached within the configured patience, or refuses what is asked."""
+
+    code = "blobs-away"
+    retriable = True
+
+
+class BlobStore(Protocol):
+    """Blobs by reference. Methods wait for disk or network: call them in a thread.
+
+    Each of them raises ``BlobError`` for a reference that leads out of the store, and
+    ``BlobsAwayError`` when a store that is not on this machine does not answer in time.
+    """
+
+    def size(self, ref: str) -> int:
+        """Return the size of a blob.
+
+        Raises:
+            BlobError: It is not there.
+        """
+
+    def read(self, ref: str, begin: int = 0, end: int | None = None) -> bytes:
+        """Return a blob, or the bytes of it from ``begin`` to before ``end``.
+
+        Raises:
+            BlobError: It is not there.
+        """
+
+    def write(self, ref: str, pieces: Iterable[bytes]) -> int:
+        """Write what is in memory; it appears whole or not at all. Returns its size."""
+
+    async def save(self, ref: str, chunks: AsyncIterator[bytes]) -> int:
+        """Write a stream, in bounded memory; it appears whole or not at all. Returns its size.
+
+        What ``chunks`` raises comes through, and nothing is left then.
+        """
+
+    def link(self, ref: str, other: str) -> None:
+        """Give a blob a second name with a life of its own; a repeated call changes nothing.
+
+        Raises:
+            BlobError: It is not there.
+        """
+
+    def remove(self, ref: str) -> None:
+        """Remove one name of a blob; one that is gone already is fine."""
+
+    def remove_below(self, prefix: str) -> None:
+        """Remove everything below a prefix."""
+
+    def sessions(self, *, before: float) -> Iterator[str]:
+        """Yield the sessions that have something here, those that were at it after ``before`` left out.
+
+        ``before`` is in seconds since the epoch.
+        """
+
+    def unfinished(self, *, before: float) -> Iterator[str]:
+        """Yield ids of uploads that are not all there and that nothing was added to after ``before``."""
+
+    def drop_unfinished(self, file_id: str, *, before: float) -> bool:
+        """Remove such an upload; False when somebody writes to it, or has done so meanwhile."""
+
+    def check(self) -> None:
+        """See that it can be written to.
+
+        Raises:
+            BlobsAwayError: It cannot.
+        """
 
 
 class BlobFolder:
@@ -64,6 +139,24 @@ class BlobFolder:
             raise BlobError(f"blob {ref!r} is gone; is BLOB_DIR the same folder for all services?")
         return path
 
+    def size(self, ref: str) -> int:
+        """Return the size of a blob.
+
+        Raises:
+            BlobError: It is not there.
+        """
+        return self.existing(ref).stat().st_size
+
+    def read(self, ref: str, begin: int = 0, end: int | None = None) -> bytes:
+        """Return a blob, or the bytes of it from ``begin`` to before ``end``.
+
+        Raises:
+            BlobError: It is not there.
+        """
+        with self.existing(ref).open("rb") as file:
+            file.seek(begin)
+            return file.read(-1 if end is None else max(0, end - begin))
+
     def write(self, ref: str, pieces: Iterable[bytes]) -> int:
         """Write a blob piece by piece; it appears whole or not at all. Returns its size."""
         path = self.path(ref)
@@ -74,6 +167,29 @@ class BlobFolder:
             for piece in pieces:
                 size += out.write(piece)
         partial.rename(path)
+        return size
+
+    async def save(self, ref: str, chunks: AsyncIterator[bytes]) -> int:
+        """Write a stream, in bounded memory; it appears whole or not at all. Returns its size."""
+        path = self.path(ref)
+        partial = path.with_name(path.name + PARTIAL)
+        size, held = 0, bytearray()
+        out = await asyncio.to_thread(_opened, partial)
+        try:
+            with out:
+                async for chunk in chunks:
+                    held += chunk
+                    if len(held) >= PIECE:
+                        size += await asyncio.to_thread(_written, out, bytes(held))
+                        held.clear()
+                size += await asyncio.to_thread(_written, out, bytes(held))
+            partial.rename(path)
+        except BaseException:
+            # not awaited: a cancelled request must not leave anything either
+            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()  # unless something else is there
+            raise
         return size
 
     def link(self, ref: str, other: str) -> None:
@@ -143,6 +259,31 @@ class BlobFolder:
         """Remove everything below a prefix."""
         shutil.rmtree(self.path(prefix), ignore_errors=True)
 
+    def check(self) -> None:
+        """See that it can be written to.
+
+        Raises:
+            BlobsAwayError: It cannot.
+        """
+        probe = self.root / ".probe"
+        try:
+            probe.write_bytes(b"")
+            probe.unlink(missing_ok=True)
+        except OSError as exc:
+            raise BlobsAwayError(f"the blob folder cannot be written to: {exc.strerror}") from exc
+
+
+def _opened(path: Path) -> BinaryIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("wb", buffering=0)
+
+
+def _written(out: BinaryIO, data: bytes) -> int:
+    view = memoryview(data)
+    while view:
+        view = view[out.write(view) :]
+    return len(data)
+
 
 def upload_ref(file_id: str) -> str:
     """Reference of an upload."""
@@ -169,14 +310,19 @@ def node_prefix(session: str, attempt: int, node: str) -> str:
     return f"sessions/{session}/{attempt}/{node}"
 
 
+def recorded_prefix(session: str, attempt: int, node: str) -> str:
+    """Prefix of the recording of what a node received, with all that stands beside it."""
+    return f"sessions/{session}/recorded/{attempt}/{node}"
+
+
 def recorded_ref(session: str, attempt: int, node: str) -> str:
     """Reference of the recording of what a node received."""
-    return f"sessions/{session}/recorded/{attempt}/{node}/messages"
+    return f"{recorded_prefix(session, attempt, node)}/messages"
 
 
 def recorded_blob(session: str, attempt: int, node: str, number: int) -> str:
     """Reference of a payload that stands beside a recording."""
-    return f"sessions/{session}/recorded/{attempt}/{node}/{number}"
+    return f"{recorded_prefix(session, attempt, node)}/{number}"
 
 
 def result_ref(session: str, channel: str, name: str) -> str:

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from apps.management.loops.janitor import Janitor
 from apps.sessions.store import SessionStore
 from blueengine.kit.redis_link import Link
 from blueengine.transport.blobs import BlobFolder, session_prefix, start_ref
+from blueengine.transport.blobs_s3 import BlobBucket
 from blueengine.wire import names
 from tests.kit.builders import a_session
+from tests.kit.s3 import S3Server
 from tests.kit.servers import RealRedis
+from tests.kit.wait import until
 
 
 def doctor(
@@ -83,6 +87,38 @@ async def test_uploads_of_nobody_are_found_and_removed(
     assert told.returncode == 1
     assert doctor(redis_server, "--fix", "--blob-dir", str(tmp_path)).returncode == 0
     assert not folder.exists()
+
+
+async def test_blobs_of_nobody_in_a_bucket_are_found_and_removed(
+    redis_server: RealRedis, s3_server: S3Server, store: SessionStore
+) -> None:
+    environment = dict(s3_server.environment(name := s3_server.a_bucket()))
+    bucket = BlobBucket(s3_server.settings(name), patience=20)
+    kept = a_session(["a"])
+    await store.submit(kept, specs_version=-1, gateway="")
+    for session in ("session-gone", kept.session):
+        bucket.write(start_ref(session, 0), [b"x"])
+    assert doctor(redis_server, **environment).stdout == "all is well\n", "it is too young"
+    environment["ORPHAN_AGE_SECONDS"] = "0.001"
+    told = doctor(redis_server, **environment)
+    assert "orphan: sessions/session-gone: blobs of a session that is not there" in told.stdout
+    assert doctor(redis_server, "--fix", **environment).returncode == 0
+    assert list(bucket.below("sessions")) == [start_ref(kept.session, 0)]
+
+
+async def test_the_janitor_removes_what_an_ended_session_had_in_a_bucket(
+    s3_server: S3Server, store: SessionStore
+) -> None:
+    bucket = BlobBucket(s3_server.settings(), patience=20)
+    over, other = a_session(["a"], ttl=0.001), a_session(["a"])
+    for session in (over, other):
+        await store.submit(session, specs_version=-1, gateway="")
+        bucket.write(start_ref(session.session, 0), [b"x"])
+    await store.stop(over.session, "enough")
+    janitor = Janitor(store, bucket, every=10)
+    await until(janitor.batch)
+    assert await store.read(over.session) is None
+    assert list(bucket.below("sessions")) == [start_ref(other.session, 0)]
 
 
 async def test_a_dangerous_configuration_is_named(own_redis: RealRedis) -> None:

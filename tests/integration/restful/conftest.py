@@ -31,6 +31,11 @@ class Gateway:
     stop: Callable[[], None]
     tasks: list[asyncio.Task[httpx.Response]] = field(default_factory=list)
 
+    @property
+    def blobs(self) -> Path:
+        """The blob folder."""
+        return self.parts.settings.blobs
+
     async def post(self, path: str, body: Any = None, **more: Any) -> httpx.Response:
         return await self.client.post(API + path, json=body, **more)
 

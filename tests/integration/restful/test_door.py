@@ -181,7 +181,7 @@ async def test_a_file_name_never_becomes_a_path(gateway: Gateway, name: str) -> 
     saved = await gateway.client.post(f"{API}/files", params={"name": name}, content=b"x")
     assert saved.status_code == 201
     assert "/" not in saved.json()["data"]["name"]
-    root = gateway.parts.blobs.root.parent
+    root = gateway.blobs.parent
     assert not [path for path in root.rglob("*") if "evil" in path.name or "passwd" in path.name]
 
 

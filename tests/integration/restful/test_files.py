@@ -19,7 +19,7 @@ PDF = {"Content-Type": "application/pdf"}
 
 
 def kept(gateway: Gateway) -> list[Path]:
-    return [path for path in gateway.parts.blobs.root.rglob("*") if path.is_file()]
+    return [path for path in gateway.blobs.rglob("*") if path.is_file()]
 
 
 async def upload(gateway: Gateway, content: bytes, name: str = "a.pdf") -> str:
@@ -102,7 +102,7 @@ async def test_an_upload_that_breaks_off_leaves_nothing(gateway: Gateway) -> Non
     await until(lambda: any(path.stat().st_size for path in kept(gateway)))
     writer.close()
     await until(lambda: not kept(gateway))
-    assert list((gateway.parts.blobs.root / "files").iterdir()) == []
+    assert list((gateway.blobs / "files").iterdir()) == []
 
 
 @pytest.mark.parametrize("file_id", ["nothing", "..", "a%2Fb", "%2E%2E%2Ffiles"])
@@ -156,7 +156,7 @@ async def test_large_start_data_goes_by_reference(gateway: Gateway, engine: Fake
     assert answer.status_code == 202, answer.text
     feeds = (await engine.accept()).feeds
     assert [feed.payload for feed in feeds] == [b"", b"", b""]
-    read = [gateway.parts.blobs.existing(feed.blob).read_bytes() for feed in feeds]
+    read = [gateway.parts.blobs.read(feed.blob) for feed in feeds]
     assert read == [large, large, b'"' + b"y" * INLINE_LIMIT + b'"']
     session = answer.json()["data"]["sessionId"]
     got = await gateway.get(f"/process-workflow/{session}")

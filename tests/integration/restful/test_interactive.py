@@ -70,7 +70,7 @@ async def test_bytes_are_pushed_as_they_are_small_or_large(
     assert (small.payload, small.blob) == (bodies[0], "")
     assert codec.decode(Meta, small.meta) == Meta(content_type="image/png", name="b.png")
     assert large.payload == b""
-    assert gateway.parts.blobs.existing(large.blob).read_bytes() == bodies[1]
+    assert gateway.parts.blobs.read(large.blob) == bodies[1]
     await part.finish()
 
 
@@ -109,7 +109,7 @@ async def test_what_cannot_be_pushed_is_refused_and_leaves_nothing(
     url = f"{API}/sessions/{session}/channels/{channel}"
     answer = await gateway.client.post(url, content=content, headers={"Content-Type": kind})
     assert (answer.status_code, problem(answer)) == expected
-    assert not list(gateway.parts.blobs.root.rglob("pushed/*"))
+    assert not list(gateway.blobs.rglob("pushed/*"))
 
 
 async def test_a_session_that_is_not_interactive_takes_no_input(gateway: Gateway) -> None:

@@ -144,7 +144,7 @@ async def test_a_binary_message_follows_its_frame(gateway: Gateway, engine: Fake
             await client.until(type="ack")
         small, large = await got(part, "Image")
         assert (small.payload, codec.decode(Meta, small.meta).name) == (b"\x89PNG", "a.png")
-        assert gateway.parts.blobs.existing(large.blob).stat().st_size == 200_000
+        assert gateway.parts.blobs.size(large.blob) == 200_000
         await part.finish()
 
 

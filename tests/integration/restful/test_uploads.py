@@ -74,7 +74,7 @@ async def test_a_form_that_is_none_is_refused_and_leaves_nothing(
 ) -> None:
     answer = await gateway.client.post(f"{API}/files", content=body, headers={"Content-Type": kind})
     assert (answer.status_code, problem(answer)) == expected
-    assert not [path for path in gateway.parts.blobs.root.rglob("*") if path.is_file()]
+    assert not [path for path in gateway.blobs.rglob("*") if path.is_file()]
 
 
 # ---- in several requests -------------------------------------------------------------------------
@@ -153,7 +153,7 @@ async def test_what_came_before_the_connection_was_lost_is_kept(gateway: Gateway
 
 async def is_free_with(gateway: Gateway, file_id: str) -> bool:
     """Say whether no request writes to the upload."""
-    path = gateway.parts.blobs.root / "files" / file_id / "data.partial"
+    path = gateway.blobs / "files" / file_id / "data.partial"
     with path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -164,7 +164,7 @@ async def is_free_with(gateway: Gateway, file_id: str) -> bool:
 
 async def test_two_requests_never_write_at_once(gateway: Gateway) -> None:
     file_id = await begin(gateway)
-    path = gateway.parts.blobs.root / "files" / file_id / "data.partial"
+    path = gateway.blobs / "files" / file_id / "data.partial"
     with path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         answer = await put(gateway, file_id, 0, CONTENT[:10])

@@ -165,7 +165,7 @@ async def test_start_data_by_url_is_fetched(
         posted = await open_gateway.post("/process-single-engine", with_url(there.url))
         assert posted.status_code == 202, posted.text
         (feed,) = (await engine.accept()).feeds
-        kept = feed.payload or open_gateway.parts.blobs.existing(feed.blob).read_bytes()
+        kept = feed.payload or open_gateway.parts.blobs.read(feed.blob)
         assert kept == picture
         assert bool(feed.blob) == (size > 64 * 1024)
         assert b"image/png" in feed.meta
@@ -203,7 +203,7 @@ async def test_what_cannot_be_fetched_is_a_fault_and_leaves_nothing(
         (fault,) = refused.json()["data"]["errors"]
         assert (fault["loc"], fault["type"]) == ("/inputs/Image/payload/url", kind)
         assert word in fault["msg"]
-    files = [path for path in open_gateway.parts.blobs.root.rglob("*") if path.is_file()]
+    files = [path for path in open_gateway.blobs.rglob("*") if path.is_file()]
     assert files == []
 
 

@@ -17,7 +17,8 @@ from apps.sessions.store import NewSession, SessionRecord, SessionStore
 from blueengine import ledger
 from blueengine.kit.redis_address import RedisAddress
 from blueengine.kit.redis_link import Link
-from blueengine.transport.blobs import BlobFolder, start_ref
+from blueengine.transport.blobs import BlobFolder, BlobStore, start_ref
+from blueengine.transport.blobs_s3 import BlobBucket
 from blueengine.wire import names
 from blueengine.wire.envelope import Stored
 from blueengine.wire.lifecycle import TERMINAL
@@ -73,11 +74,24 @@ class Site:
     folder: Path
     channels: Mapping[str, str] = field(default_factory=dict)
     """Settings of the engines: where Kafka is, or nothing."""
+    bucket: BlobBucket | None = None
+    """Where blobs are, if not in a folder."""
     engines: list[EngineProcess] = field(default_factory=list)
 
     @property
     def blobs(self) -> Path:
         return self.folder / "blobs"
+
+    @property
+    def store(self) -> BlobStore:
+        return self.bucket or BlobFolder(self.blobs)
+
+    def blob_names(self) -> list[str]:
+        """Return the references of all that is in the blob store."""
+        if self.bucket:
+            return [*self.bucket.below("sessions"), *self.bucket.below("files")]
+        files = [path for path in self.blobs.rglob("*") if path.is_file()]
+        return [str(path.relative_to(self.blobs)) for path in files]
 
     def launch(
         self,
@@ -93,7 +107,7 @@ class Site:
             self.folder,
             self.redis.url,
             id=engine,
-            blob_dir=self.blobs,
+            blob_dir=None if self.bucket else self.blobs,
             environment={**self.channels, **(environment or {})},
             **more,
         )
@@ -115,10 +129,11 @@ def a_site(
     engines: Iterable[str | tuple[str, str]] = (),
     *,
     channels: Mapping[str, str] | None = None,
+    bucket: BlobBucket | None = None,
 ) -> Iterator[Site]:
     """Run a Redis and engines (kinds, or (kind, engine id)); end them in order at the end."""
     with RealRedis() as redis:
-        site = Site(redis, folder, channels or {})
+        site = Site(redis, folder, channels or {}, bucket)
         site.blobs.mkdir()
         try:
             for engine in engines:
@@ -185,7 +200,7 @@ class Platform:
     def _feed(self, session: str, channel: str, index: int, value: Any) -> Feed:
         if isinstance(value, Path):
             ref = start_ref(session, index)
-            BlobFolder(self.site.blobs).write(ref, [value.read_bytes()])
+            self.site.store.write(ref, [value.read_bytes()])
             return Feed(channel, b"", b"", ref)
         return Feed(channel, value if isinstance(value, bytes) else orjson.dumps(value))
 
@@ -237,7 +252,7 @@ class Platform:
         """Return the SHA-256 of a stored message's payload."""
         data = item.payload
         if item.blob:
-            data = BlobFolder(self.site.blobs).existing(item.blob).read_bytes()
+            data = self.site.store.read(item.blob)
         assert len(data) == item.size
         return hashlib.sha256(data).hexdigest()
 
@@ -257,7 +272,8 @@ class Platform:
             left[:] = await leftovers(
                 self.link,
                 attending=[engine.instance for engine in running],
-                blobs=self.site.blobs,
+                blobs=None if self.site.bucket else self.site.blobs,
+                objects=self.site.blob_names() if self.site.bucket else (),
             )
             return not left
 
@@ -267,7 +283,13 @@ class Platform:
             raise AssertionError(f"left behind: {left}") from None
         for engine in running:
             home = next(engine.temp.iterdir())
-            assert not list(home.iterdir()), f"session folders left in {home}"
+            left = [
+                path
+                for path in home.rglob("*")
+                # where payloads are kept on their way to a bucket folders may stay, but no file
+                if path.is_file() or "blobs" not in path.parts
+            ]
+            assert not left, f"left in {home}: {left}"
 
 
 @contextlib.asynccontextmanager

@@ -1,22 +1,40 @@
-"""Large payloads go by reference; in the end only results are left in the blob folder."""
+"""Large payloads go by reference; in the end only results are left in the blob store."""
 
+import asyncio
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from blueengine.transport.blobs import recorded_blob, recorded_ref, start_ref
+from blueengine.transport.blobs_s3 import BlobBucket
 from tests.integration.runtime.site import Platform, Site, a_graph, a_site
+from tests.kit.s3 import S3Server
 from tests.kit.wait import until
 
 MIB = 1 << 20
 TYPES = {"Data": "Bytes", "DataB": "Bytes", "Doc": "File", "DocB": "File", "Set": "Bytes"}
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, channels: Mapping[str, str]) -> Iterator[Site]:
-    engines = ["blobs", ("blobs", "second"), "pair", "echo"]
-    with a_site(tmp_path_factory.mktemp("site"), engines, channels=channels) as site:
+ENGINES = ["blobs", ("blobs", "second"), "pair", "echo"]
+
+
+@pytest.fixture(scope="module", params=["folder", "bucket"])
+def site(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    channels: Mapping[str, str],
+) -> Iterator[Site]:
+    bucket = None
+    if request.param == "bucket":
+        server: S3Server = request.getfixturevalue("s3_server")
+        name = server.a_bucket()
+        bucket = BlobBucket(server.settings(name), patience=20)
+        channels = {**channels, **server.environment(name)}
+    folder = tmp_path_factory.mktemp("site")
+    with a_site(folder, ENGINES, channels=channels, bucket=bucket) as site:
         yield site
 
 
@@ -103,7 +121,7 @@ async def test_start_data_by_reference_stays_for_a_second_attempt(
     session = await platform.submit(plan, feeds={"Data": [upload]})
     [item] = await platform.finished(session, "Sums")
     assert item["sum"] == hashlib.sha256(b"u" * MIB).hexdigest()
-    assert list((platform.site.blobs / "sessions" / session / "start").iterdir())
+    assert start_ref(session, 0) in platform.site.blob_names()
 
 
 async def test_a_large_message_that_is_kept_serves_every_call(platform: Platform) -> None:
@@ -148,3 +166,23 @@ async def test_a_stop_in_the_middle_leaves_no_payload_behind(platform: Platform)
     await until(lambda: platform.store.result_count(session, "DataB"))
     await platform.store.stop(session, "enough")
     assert (await platform.ended(session)).status == "canceled"
+
+
+async def test_what_an_engine_received_is_recorded_beside_it(platform: Platform) -> None:
+    plan = a_graph(
+        {
+            "make": ("blobs", {"Control": "In"}, {"Data": "Data"}),
+            "copy": ("second", {"DataIn": "Data"}, {"Sums": "Sums"}),
+        },
+        stored=["Sums"],
+        types=TYPES,
+    )
+    plan = msgspec.structs.replace(plan, record=True)
+    session = await platform.submit(plan, {"size": MIB, "count": 2})
+    await platform.finished(session, "Sums")
+    store = platform.site.store
+    wanted = [recorded_ref(session, 1, "copy"), recorded_blob(session, 1, "copy", 1)]
+    await until(lambda: set(wanted) <= set(platform.site.blob_names()))
+    messages, second = await asyncio.gather(*(asyncio.to_thread(store.read, w) for w in wanted))
+    assert len(messages.splitlines()) == 2
+    assert second == bytes([1]) * MIB

@@ -13,6 +13,7 @@ from typing import Any, Final
 import yaml
 
 from tests.conftest import descendants
+from tests.kit import guardian
 
 HERE: Final = Path(__file__).parent
 _numbers: Final = itertools.count(1)
@@ -103,6 +104,7 @@ class EngineProcess:
                 env={**os.environ, **given},
                 start_new_session=True,
             )
+        guardian.guard(self.pid)
         return self
 
     def workers(self) -> list[int]:
@@ -117,6 +119,7 @@ class EngineProcess:
         self.signal(signal.SIGKILL)
         if self.process:
             self.process.wait(10)
+            guardian.release(self.pid)
 
     def wait(self, seconds: float = 10) -> int:
         """Return the exit code."""
@@ -128,10 +131,12 @@ class EngineProcess:
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
         try:
-            return self.wait()
+            code = self.wait()
         except subprocess.TimeoutExpired:
             self.kill()
             raise
+        guardian.release(self.pid)
+        return code
 
     def output(self) -> str:
         """Return what it wrote to standard output and error."""
