@@ -173,7 +173,7 @@ class Worker:
             session_id=begin.session,
             node=begin.node,
             labels=begin.labels,
-            folder=Path(begin.folder),
+            folder=begin.folder,
             is_cancelled=lambda: self._flags.is_raised(no),
             have_inputs_ended=lambda: self._flags.has_ended(no),
             say=say,

@@ -36,7 +36,7 @@ class Context:
         session_id: str = "",
         node: str = "",
         labels: dict[str, str] | None = None,
-        folder: Path | None = None,
+        folder: str = "",
         is_cancelled: Callable[[], bool] = lambda: False,
         have_inputs_ended: Callable[[], bool] = lambda: False,
         say: Callable[[str, dict[str, Any]], None] | None = None,
@@ -61,10 +61,10 @@ class Context:
     @property
     def client_id(self) -> str:
         """Path of the session's temp folder: made at first use, deleted at the session's end."""
-        if self._folder is None:
+        if not self._folder:
             raise RuntimeError("there is a client_id folder only within a session")
-        self._folder.mkdir(parents=True, exist_ok=True)
-        return str(self._folder)
+        Path(self._folder).mkdir(parents=True, exist_ok=True)
+        return self._folder
 
     @property
     def cancelled(self) -> bool:
