@@ -60,7 +60,7 @@ class Stack:
     def environment(self) -> dict[str, str]:
         """What services and engines are told."""
         return {
-            "REDIS_URL": self.url,
+            "REDIS_URL": self.redis.near_url,
             "BLOB_DIR": str(self.root / "blobs"),
             "RESTFUL_HOST": "127.0.0.1",
             "RESTFUL_PORT": str(self.port),

@@ -161,7 +161,7 @@ async def _embedded_redis(
 ) -> str:
     server = await redis_server.run(options.data.redis, logs=options.data.logs, notice=notice)
     stack.push_async_callback(server.stop)
-    return server.url
+    return server.near_url
 
 
 async def _services(

@@ -27,6 +27,8 @@ START_SECONDS: Final = 30.0
 """Reading a large append-only file takes a while."""
 STOP_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.005
+UNIX_PATH_BYTES: Final = 100
+"""Systems take no longer path of a socket (108 bytes on Linux, 104 on macOS)."""
 
 
 class RedisServerError(BlueEngineError):
@@ -83,10 +85,11 @@ async def _version(program: str) -> tuple[int, int]:
 class RedisServer:
     """A running embedded Redis."""
 
-    def __init__(self, kept: Kept, child: Child, port: int, password: str) -> None:
+    def __init__(self, kept: Kept, child: Child, port: int, password: str, unix_path: str) -> None:
         """Wrap what ``launch`` has started."""
         self.child = child
         self.port = port
+        self._unix_path = unix_path
         self._kept = kept
         self._password = password
 
@@ -94,6 +97,11 @@ class RedisServer:
     def url(self) -> str:
         """Where it is, with its password."""
         return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
+
+    @property
+    def near_url(self) -> str:
+        """The same for programs on this machine: over a Unix socket, which costs half of what TCP does."""
+        return f"unix://:{self._password}@{self._unix_path}" if self._unix_path else self.url
 
     @property
     def pid(self) -> int:
@@ -160,10 +168,11 @@ async def launch(folder: Path, *, logs: Path, notice: Callable[[str], None]) -> 
     """
     program, version = await find()
     password, port = secrets.token_urlsafe(24), free_port()
-    config = _prepare(folder, version, port=port, password=password)
+    unix_path = _unix_path(folder)
+    config = _prepare(folder, version, port=port, password=password, unix_path=unix_path)
     command = Program(name="redis", argv=[program, str(config)])
     kept = Kept(command, logs=logs, notice=notice)
-    return RedisServer(kept, await start(command, logs=logs), port, password)
+    return RedisServer(kept, await start(command, logs=logs), port, password, unix_path)
 
 
 async def run(folder: Path, *, logs: Path, notice: Callable[[str], None]) -> RedisServer:
@@ -184,14 +193,23 @@ async def run(folder: Path, *, logs: Path, notice: Callable[[str], None]) -> Red
     raise AssertionError("unreachable")
 
 
-def _prepare(folder: Path, version: tuple[int, int], *, port: int, password: str) -> Path:
+def _unix_path(folder: Path) -> str:
+    """Return where the server's Unix socket is to be; empty when it cannot be there."""
+    path = str(folder.resolve() / "redis.sock")
+    fits = len(os.fsencode(path)) <= UNIX_PATH_BYTES
+    return path if fits and not set(path) & set('%?# "\\') else ""
+
+
+def _prepare(
+    folder: Path, version: tuple[int, int], *, port: int, password: str, unix_path: str
+) -> Path:
     """Write the server's configuration, readable by its owner alone; its path."""
     folder.mkdir(parents=True, exist_ok=True)
     _check_version(folder / "version", version)
     config = folder / "redis.conf"
     config.unlink(missing_ok=True)
     config.touch(mode=0o600, exist_ok=False)
-    config.write_text(_config(folder, port, password))
+    config.write_text(_config(folder, port, password, unix_path))
     return config
 
 
@@ -207,12 +225,13 @@ def _check_version(record: Path, version: tuple[int, int]) -> None:
     record.write_text(f"{version[0]}.{version[1]}\n")
 
 
-def _config(folder: Path, port: int, password: str) -> str:
+def _config(folder: Path, port: int, password: str, unix_path: str) -> str:
     place = str(folder).replace("\\", "\\\\").replace('"', '\\"')
     return "\n".join(
         [
             "bind 127.0.0.1",
             f"port {port}",
+            *([f"unixsocket {unix_path}", "unixsocketperm 700"] if unix_path else []),
             f"requirepass {password}",
             f'dir "{place}"',
             "appendonly yes",
