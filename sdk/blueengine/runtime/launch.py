@@ -264,6 +264,7 @@ async def _transport(
     inbox = Link(settings.redis, patience=settings.patience_seconds)
     try:
         await inbox.open()
-        yield RedisStreams(shared, inbox, instance)
+        limit = settings.redis_max_message_bytes
+        yield RedisStreams(shared, inbox, instance, max_message_bytes=limit)
     finally:
         await inbox.close()

@@ -3,6 +3,7 @@
 import asyncio
 from functools import partial
 
+from blueengine.errors import ChannelError
 from blueengine.kit.redis_link import Reply
 from blueengine.runtime import frames
 from blueengine.runtime.instance import Instance
@@ -59,6 +60,8 @@ class Sender:
         self._send_run(part, output, route, kind, last)
 
     def _send_run(self, part: Part, output: Output, route: Route, kind: Kind, run: Run) -> None:
+        if route.closed:
+            return
         session, attempt, node = part.key
         header = Header(
             session,
@@ -76,7 +79,10 @@ class Sender:
         route.unheard = False
         transport = self._instance.transport
         sent = transport.send(route.instance, header, *run.payloads)
-        if transport.separate:
+        refused = sent.done() and isinstance(sent.exception(), ChannelError)
+        if refused:  # the session fails of that, and not of a gap that the reader would find
+            route.closed = True
+        if transport.separate or refused:
             part.sent.under_way += 1
             sent.add_done_callback(partial(self._on_sent, part))
         else:

@@ -17,10 +17,14 @@ import yaml
 from blueengine.errors import SettingsError
 from blueengine.kit.redis_address import RedisAddress, sentinels_from_text
 from blueengine.settings.blobs import BucketSettings
-from blueengine.settings.kafka import KafkaSettings
+from blueengine.settings.kafka import SMALLEST_LIMIT, KafkaSettings
 
 _PLACE: Final = re.compile(r"[A-Za-z0-9_.-]{0,253}")
 """Names of places are parts of Redis keys."""
+
+
+REDIS_LARGEST: Final = 512 << 20
+"""What Redis takes as one value as it comes (``proto-max-bulk-len``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,8 @@ class SystemSettings:
     redis_tls_cert: str = ""
     """File with a certificate of our own, where Redis asks for one, and of its key below."""
     redis_tls_key: str = ""
+    redis_max_message_bytes: int = 8 << 20
+    """A larger message between engines is an error of its writer, where data goes over Redis."""
     blob_dir: str = ""
     """Folder shared by gateway and engines for payloads too large for messages; empty: none."""
     spool_bytes: int = 1 << 30
@@ -182,6 +188,11 @@ class SystemSettings:
                 raise SettingsError(f"{name.upper()} is {value:g}; it must be greater than 0")
         if self.spool_bytes < 0:
             raise SettingsError("SPOOL_BYTES must not be less than 0")
+        if not SMALLEST_LIMIT <= self.redis_max_message_bytes <= REDIS_LARGEST:
+            raise SettingsError(
+                f"REDIS_MAX_MESSAGE_BYTES is {self.redis_max_message_bytes};"
+                f" it must be {SMALLEST_LIMIT} to {REDIS_LARGEST}"
+            )
         if not 0 < self.redis_port < 65536:
             raise SettingsError(f"REDIS_PORT is {self.redis_port}; it must be 1 to 65535")
         if self.log_level.upper() not in logging.getLevelNamesMapping():

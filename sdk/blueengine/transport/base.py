@@ -6,6 +6,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from blueengine.errors import MessageTooLargeError
 from blueengine.kit.redis_link import Reply
 from blueengine.wire.envelope import Header, Kind
 
@@ -21,6 +22,14 @@ def singly(header: Header, payloads: Sequence[bytes]) -> Iterator[Message]:
         kind = header.kind if at == last else Kind.DATA
         start = b"" if at else header.start
         yield replace(header, seq=header.seq + at, kind=kind, start=start), payload
+
+
+def too_large(channel: str, size: int, limit: int, setting: str) -> MessageTooLargeError:
+    """Return the error that says which message is too large, and what to do."""
+    return MessageTooLargeError(
+        f"channel {channel!r}: a message of {size} bytes is above the limit of {limit}"
+        f" ({setting}); payloads above 64 KiB go by reference where BLOB_DIR or BLOB_URL is set"
+    )
 
 
 class Transport(Protocol):
@@ -44,7 +53,8 @@ class Transport(Protocol):
         """Queue a message, or a run of them.
 
         The future fails with ``ChannelError`` or ``StoreAwayError`` when it cannot be delivered, or
-        not in time; nothing was sent then, or it does not matter any more.
+        not in time; nothing was sent then, or it does not matter any more. It has failed already, with
+        ``MessageTooLargeError``, when one of the messages is too large: nothing of the run is sent.
         """
 
     async def receive(self) -> list[Run]:

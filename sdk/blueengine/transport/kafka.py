@@ -26,14 +26,13 @@ from blueengine.errors import (
     ChannelError,
     ChannelsAwayError,
     DecodeError,
-    MessageTooLargeError,
 )
 from blueengine.kit import aio
 from blueengine.kit.backoff import delays
 from blueengine.kit.redis_link import Reply
 from blueengine.settings.kafka import KafkaSettings
 from blueengine.transport import kafka_topics
-from blueengine.transport.base import Run, singly
+from blueengine.transport.base import Run, singly, too_large
 from blueengine.transport.kafka_inbox import KafkaInbox
 from blueengine.transport.kafka_topics import OVERHEAD_BYTES, REQUEST_MS, client_options
 from blueengine.wire import codec, names
@@ -41,6 +40,7 @@ from blueengine.wire.envelope import Header
 
 log = logging.getLogger(__name__)
 
+SETTING: Final = "KAFKA_MAX_MESSAGE_BYTES"
 HEADER: Final = "be"
 """Name of the Kafka header that holds a message's header."""
 SIZES: Final = "n"
@@ -162,25 +162,32 @@ class KafkaTransport:
         value, sizes = payload, b""
         if more:
             value = b"".join((payload, *more))
+            largest = max(len(payload), *map(len, more))
+            if largest > limit:
+                return self._refused(header.channel, largest, limit)
             if len(value) > limit:
                 messages = singly(header, (payload, *more))
                 return asyncio.gather(*(self.send(instance, *message) for message in messages))
             sizes = struct.pack(f"<{len(more) + 1}I", len(payload), *map(len, more))
-        future: asyncio.Future[Reply] = self._loop.create_future()
         encoded = codec.encode(header)
         for size, most in ((len(value), limit), (len(encoded), OVERHEAD_BYTES - FRAMING_BYTES)):
             if size > most:
-                future.set_exception(_too_large(header.channel, size, most))
-                return future
+                return self._refused(header.channel, size, most)
         outlet = self._outlets.get(instance)
         if outlet is None:
             topic = names.inbox_topic(self._settings.topic_prefix, instance)
             outlet = self._outlets[instance] = _Outlet(topic)
+        future: asyncio.Future[Reply] = self._loop.create_future()
         give_up_at = self._loop.time() + self._patience
         headers = [(HEADER, encoded), (SIZES, sizes)] if sizes else [(HEADER, encoded)]
         outlet.waiting.append(_Item(headers, value, header.channel, give_up_at, future))
         if outlet.task is None:
             outlet.task = self._loop.create_task(self._deliver(instance, outlet), name="kafka-send")
+        return future
+
+    def _refused(self, channel: str, size: int, limit: int) -> "asyncio.Future[Reply]":
+        future: asyncio.Future[Reply] = self._loop.create_future()
+        future.set_exception(too_large(channel, size, limit, SETTING))
         return future
 
     async def _deliver(self, instance: str, outlet: _Outlet) -> None:
@@ -206,7 +213,7 @@ class KafkaTransport:
             # somebody made the topic smaller than we asked for
             size = max(len(item.value) for item in outlet.waiting)
             limit = self._settings.max_message_bytes
-            self._fail(outlet, _too_large(outlet.waiting[0].channel, size, limit))
+            self._fail(outlet, too_large(outlet.waiting[0].channel, size, limit, SETTING))
         except TopicAuthorizationFailedError:
             self._fail(outlet, ChannelError(f"Kafka does not let us write to {outlet.topic}"))
         except (KafkaError, OSError) as exc:
@@ -398,10 +405,3 @@ def _settle(outlet: _Outlet, count: int) -> None:
         future = outlet.waiting.popleft().future
         if not future.done():
             future.set_result(None)
-
-
-def _too_large(channel: str, size: int, limit: int) -> MessageTooLargeError:
-    return MessageTooLargeError(
-        f"channel {channel!r}: a message of {size} bytes is above the limit of {limit}"
-        " (KAFKA_MAX_MESSAGE_BYTES); payloads above 64 KiB go by reference where BLOB_DIR is set"
-    )

@@ -10,12 +10,13 @@ import logging
 from blueengine.errors import DecodeError
 from blueengine.kit import aio
 from blueengine.kit.redis_link import Link, Reply
-from blueengine.transport.base import Run
+from blueengine.transport.base import Run, too_large
 from blueengine.wire import codec, names
 from blueengine.wire.envelope import Header
 
 log = logging.getLogger(__name__)
 
+SETTING = "REDIS_MAX_MESSAGE_BYTES"
 BLOCK_MS = 5_000
 AT_ONCE = 256
 UNATTENDED_SECONDS = 300
@@ -67,9 +68,12 @@ class RedisStreams:
 
     separate = False
 
-    def __init__(self, writing: Link, reading: Link, instance: str) -> None:
+    def __init__(
+        self, writing: Link, reading: Link, instance: str, *, max_message_bytes: int
+    ) -> None:
         """Write over one link (shared), read over another (its own)."""
         self._writing = writing
+        self._limit = max_message_bytes
         self._inbox = names.inbox(instance)
         self._reader = StreamReader(reading, self._inbox)
 
@@ -84,6 +88,11 @@ class RedisStreams:
         self, instance: str, header: Header, payload: bytes, *more: bytes
     ) -> "asyncio.Future[Reply]":
         """Append a run to an instance's inbox as one entry, if that is still there."""
+        size = max(len(payload), *map(len, more)) if more else len(payload)
+        if size > self._limit:
+            refused: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+            refused.set_exception(too_large(header.channel, size, self._limit, SETTING))
+            return refused
         words: list[bytes | str] = []
         for further in more:
             words += ["p", further]

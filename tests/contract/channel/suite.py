@@ -11,12 +11,15 @@ from typing import Final
 
 import pytest
 
+from blueengine.errors import MessageTooLargeError
 from blueengine.transport.base import Message, Transport, singly
 from blueengine.wire.envelope import Header, Kind
 from tests.kit.wait import until
 
 MANY: Final = 5_000
 MIB: Final = 1 << 20
+LIMIT: Final = 2 << 20
+"""The largest message of a transport under test."""
 
 
 class Line(ABC):
@@ -136,6 +139,26 @@ class ChannelContract:
         got = await reader.until(30)
         assert [payload[:1] for _, payload in got] == [bytes([seq]) for seq in range(30)]
         assert {len(payload) for _, payload in got} == {MIB}
+
+    async def test_a_message_at_the_limit_arrives(self, writer: Transport, reader: Reader) -> None:
+        await writer.send("reader", header(0), bytes(LIMIT))
+        [(_, got)] = await reader.until(1)
+        assert len(got) == LIMIT
+
+    @pytest.mark.parametrize("place", [0, 2], ids=["alone", "last of a run"])
+    async def test_a_message_above_the_limit_is_refused_at_once_and_nothing_is_sent(
+        self, writer: Transport, reader: Reader, place: int
+    ) -> None:
+        payloads = [*[b"small"] * place, bytes(LIMIT + 1)]
+        refused = writer.send("reader", header(0, channel="pages"), *payloads)
+        assert refused.done()
+        with pytest.raises(MessageTooLargeError) as raised:
+            await refused
+        for word in ("'pages'", str(LIMIT + 1), f"limit of {LIMIT} (", "_MAX_MESSAGE_BYTES"):
+            assert word in str(raised.value)
+        await writer.send("reader", header(0), b"what follows")
+        assert [payload for _, payload in await reader.until(1)] == [b"what follows"]
+        assert len(reader.got) == 1
 
     async def test_each_of_several_readers_gets_its_own(
         self, line: Line, writer: Transport, reader: Reader

@@ -12,7 +12,7 @@ from blueengine.transport.base import Transport
 from blueengine.transport.kafka import KafkaTransport
 from blueengine.transport.kafka_topics import topics
 from blueengine.wire import names
-from tests.contract.channel.suite import ChannelContract, Line, ReconnectContract
+from tests.contract.channel.suite import LIMIT, ChannelContract, Line, ReconnectContract
 from tests.kit.builders import a_topic_prefix
 from tests.kit.fault_proxy import FaultProxy
 from tests.kit.kafka import RealKafka
@@ -22,7 +22,9 @@ class KafkaLine(Line):
     def __init__(self, server: RealKafka, proxy: FaultProxy | None = None) -> None:
         self._server, self._proxy = server, proxy
         settings = SystemSettings(
-            kafka_brokers=server.bootstrap, kafka_topic_prefix=a_topic_prefix()
+            kafka_brokers=server.bootstrap,
+            kafka_topic_prefix=a_topic_prefix(),
+            kafka_max_message_bytes=LIMIT,
         ).kafka
         assert settings
         self.settings = settings
@@ -94,5 +96,5 @@ async def test_the_topic_says_how_long_and_how_large(kafka_server: RealKafka) ->
         [told] = await client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
     values = {entry[0]: entry[1] for entry in told.resources[0][4]}
     assert values["retention.ms"] == "3600000"
-    assert int(values["max.message.bytes"]) > 8 << 20
+    assert int(values["max.message.bytes"]) > LIMIT
     await line.close()

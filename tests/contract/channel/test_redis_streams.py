@@ -10,7 +10,7 @@ from blueengine.transport import redis_streams
 from blueengine.transport.base import Transport
 from blueengine.transport.redis_streams import RedisStreams
 from blueengine.wire import names
-from tests.contract.channel.suite import ChannelContract, Line, ReconnectContract
+from tests.contract.channel.suite import LIMIT, ChannelContract, Line, ReconnectContract
 from tests.kit.servers import RealRedis
 
 
@@ -21,7 +21,8 @@ class RedisLine(Line):
         self._attending: set[str] = set()
 
     async def attend(self, instance: str) -> Transport:
-        transport = RedisStreams(await self.link(), await self.link(), instance)
+        links = await self.link(), await self.link()
+        transport = RedisStreams(*links, instance, max_message_bytes=LIMIT)
         await transport.open()
         self._attending.add(instance)
         return transport

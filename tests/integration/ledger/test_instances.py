@@ -108,7 +108,7 @@ async def test_a_beat_puts_the_deadline_off(world: World) -> None:
 
 async def test_the_inbox_is_there_for_as_long_as_the_attendance(world: World) -> None:
     """Whoever dies between making its inbox and its attendance leaves it for a while only."""
-    transport = RedisStreams(world.link, world.link, "early")
+    transport = RedisStreams(world.link, world.link, "early", max_message_bytes=1 << 20)
     await transport.open()
     inbox = names.inbox("early")
     assert 0 < await world.link.send("TTL", inbox) <= 300

@@ -171,26 +171,6 @@ async def test_a_reader_that_is_cut_off_alone_fails_what_it_cannot_hear(
                 assert record.fault.code == "channels-away"
 
 
-async def test_a_message_above_the_limit_fails_its_writer_with_the_numbers(
-    platform: Platform,
-) -> None:
-    limit = {"KAFKA_MAX_MESSAGE_BYTES": str(128 * 1024), "BLOB_DIR": ""}
-    await platform.start("deeds", environment=limit)
-    await platform.start("echo", environment=limit)
-    session = await platform.submit(
-        a_chain("deeds", "echo"), {"do": "many", "count": 1, "size": 200_000}
-    )
-    record = await platform.ended(session)
-    assert record.fault
-    assert record.fault.code == "message-too-large"
-    assert (record.fault.node, record.fault.engine) == ("n1", "deeds")
-    for word in ("'Ch1'", "131072", "KAFKA_MAX_MESSAGE_BYTES"):
-        assert word in record.fault.message
-    size = int(record.fault.message.partition("a message of ")[2].partition(" ")[0])
-    assert size >= 200_000
-    assert await platform.finished(await platform.submit(a_chain("deeds", "echo"), {"do": "echo"}))
-
-
 async def test_without_kafka_an_engine_says_so_and_ends(tmp_path: Path) -> None:
     nobody = {"KAFKA_BROKERS": "127.0.0.1:9", "PATIENCE_SECONDS": "1"}
     with a_site(tmp_path, channels=nobody) as site:

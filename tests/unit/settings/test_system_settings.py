@@ -82,6 +82,8 @@ def test_a_file_may_say_nothing_of_it(tmp_path: Path, text: str) -> None:
         ({"HEARTBEAT_TIMEOUT": "nan"}, "HEARTBEAT_TIMEOUT is nan; it must be greater than 0"),
         ({"HEARTBEAT_SECONDS": "3"}, "HEARTBEAT_TIMEOUT must be at least twice HEARTBEAT_SECONDS"),
         ({"PATIENCE_SECONDS": "0"}, "PATIENCE_SECONDS is 0; it must be greater than 0"),
+        ({"REDIS_MAX_MESSAGE_BYTES": "9"}, "REDIS_MAX_MESSAGE_BYTES is 9; it must be 131072 to"),
+        ({"REDIS_MAX_MESSAGE_BYTES": "600000000"}, "it must be 131072 to 536870912"),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL is 'loud'; it must be DEBUG"),
     ],
 )
