@@ -8,6 +8,7 @@ from blueengine.transport.kafka_topics import topics
 from blueengine.wire import names
 from tests.kit.builders import a_topic_prefix
 from tests.kit.kafka import RealKafka
+from tests.kit.wait import until
 
 
 async def test_an_inbox_without_attendance_at_two_looks_is_removed(
@@ -26,6 +27,13 @@ async def test_an_inbox_without_attendance_at_two_looks_is_removed(
         for instance in ("here", "dead.é", "slow to attend"):
             await admin.make(instance)
         await other.make("of another platform")
+
+        async def all_are_known() -> bool:
+            return (
+                len(await admin.owners()) == 3
+            )  # a broker hears of a topic a moment after it is made
+
+        await until(all_are_known, 30)
         inboxes = Inboxes(store, ours, every=60)
         assert await inboxes.look() == []
         await link.send("HSET", names.instance("slow to attend"), "engine", "e")

@@ -176,6 +176,8 @@ async def keyed(key_settings: RestfulSettings) -> AsyncIterator[Keyed]:
             "channel": "Result",
             "name": "Control",
             "index": "0",
+            "engine": "echo",
+            "number": "0",
             "engine_id": "echo",
             "tenant": "acme",
             "delivery_id": claim.event.id,
