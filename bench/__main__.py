@@ -13,6 +13,7 @@ from bench import (
     claims,
     door,
     drive,
+    files,
     kafka,
     recovery,
     report,
@@ -34,6 +35,7 @@ ALL: Final = (
     "appendfsync",
     "streaming",
     "kafka",
+    "files",
     "door",
     "claims",
     "recovery",
@@ -62,7 +64,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-async def _measure(stack: Stack, name: str, *, quick: bool) -> Section:  # noqa: PLR0911 - a table
+async def _measure(stack: Stack, name: str, *, quick: bool) -> Section:  # noqa: C901, PLR0911 - a table
     match name:
         case "sessions":
             return await sessions.run(stack, quick=quick, say=_say)
@@ -78,6 +80,8 @@ async def _measure(stack: Stack, name: str, *, quick: bool) -> Section:  # noqa:
             return await sessions.durability(stack, quick=quick, say=_say)
         case "kafka":
             return await kafka.run(stack, quick=quick, say=_say)
+        case "files":
+            return await files.run(stack, quick=quick, say=_say)
         case "door":
             return await door.run(stack, quick=quick, say=_say)
         case "sdk":

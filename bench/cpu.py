@@ -26,6 +26,11 @@ def _all() -> dict[int, tuple[int, float]]:
     return found
 
 
+def parents() -> dict[int, int]:
+    """Return the parent of each process."""
+    return {pid: parent for pid, (parent, _) in _all().items()}
+
+
 def used(programs: Mapping[str, int]) -> dict[str, float]:
     """Return the seconds each program has used so far; its children count as ``<name>/workers``."""
     everybody = _all()

@@ -89,7 +89,7 @@ class Stack:
         for name in engines:
             await self.launch(name, [str(ENGINE)], BENCH_ENGINE=name)
         for name in engines:
-            await self.until(name, self._attends)
+            await self.until(name, self.attends)
 
     async def stop(self, *which: str) -> None:
         """Stop these programs; all when none is named. Engines go before services."""
@@ -149,7 +149,8 @@ class Stack:
                 what = f"{name} {describe_exit(child.exit_code)}:"
                 raise BenchError("\n".join([what, *child.tail]))
 
-    async def _attends(self, engine: str) -> bool:
+    async def attends(self, engine: str) -> bool:
+        """Whether an instance of an engine attends."""
         return bool(await self.link.send("SCARD", names.instances(engine)))
 
     async def gateway_answers(self, _name: str) -> bool:
