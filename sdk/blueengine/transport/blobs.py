@@ -13,7 +13,6 @@ A message for several readers is one file with a hard link per reader (in a buck
 the last one to read it frees the space and nobody counts.
 """
 
-import asyncio
 import contextlib
 import fcntl
 import os
@@ -174,6 +173,9 @@ class BlobFolder:
         path = self.path(ref)
         partial = path.with_name(path.name + PARTIAL)
         size, held = 0, bytearray()
+        # here, for a worker never receives and starts faster without it
+        import asyncio
+
         out = await asyncio.to_thread(_opened, partial)
         try:
             with out:
