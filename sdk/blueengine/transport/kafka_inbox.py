@@ -104,13 +104,14 @@ class KafkaInbox:
             ),
         )
         try:
-            await consumer.start()
-            consumer.assign([self.inbox])
-            if self.position is None:
-                await consumer.seek_to_end(self.inbox)
-                self.position = await consumer.position(self.inbox)
-            else:
-                consumer.seek(self.inbox, self.position)
+            async with asyncio.timeout(self._patience):
+                await consumer.start()
+                consumer.assign([self.inbox])
+                if self.position is None:
+                    await consumer.seek_to_end(self.inbox)
+                    self.position = await consumer.position(self.inbox)
+                else:
+                    consumer.seek(self.inbox, self.position)
         except (KafkaError, OSError, TimeoutError) as exc:
             await _end(consumer)
             raise kafka_topics.away(self._settings, exc) from exc
@@ -129,9 +130,17 @@ class KafkaInbox:
             return
         self._check_patience()
         if now - max(self._heard_at, self._begun_at) > 2 * self._wait + IDLE_SECONDS:
-            if not await self._is_there():
+            if not await self._ask_whether_there():
                 raise InboxLostError(f"the inbox {self.inbox.topic} was removed from Kafka")
             await self.close()  # it may have come to a stop; a new one begins where it was
+
+    async def _ask_whether_there(self) -> bool:
+        """Ask, but not for ever: a broker that froze in the middle of an answer says nothing."""
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._is_there()
+        except TimeoutError:
+            return True
 
     def _check_patience(self) -> None:
         silent = asyncio.get_running_loop().time() - self._heard_at
