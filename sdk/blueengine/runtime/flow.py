@@ -139,7 +139,8 @@ class Flow:
         if len(item.payloads) == 1:
             return (item,)
         takers = [i for port in part.ports[channel] for i in self._takers.get(port, ())]
-        return _singly(item, all(part.steps[index].join.single for index in takers))
+        whole = all(part.steps[index].join.single for index in takers)
+        return (item,) if whole else item.singly()
 
     def _offered(self, part: Part, message: Message, number: int, size: int) -> None:
         """Note that all who want a message have it; each of them counts for itself."""
@@ -292,7 +293,7 @@ class Flow:
         if frame.port == FORWARD:
             following = part.steps[run.index + 1]
             item = frames.Item(FORWARD, frame.payloads, frame.meta, frame.file)
-            for some in _singly(item, following.join.single):
+            for some in (item,) if following.join.single else item.singly():
                 size = frame.size if some is item else len(some.payloads[0])
                 message = Message(some, None, "", "", size, frame.file, 1)
                 self._offer_to(part, following, FORWARD, message)
@@ -453,13 +454,6 @@ class Flow:
                 self._endings.fail(part, frame.code, frame.error, frame.traceback)
             else:
                 self._endings.look_for_end(part)
-
-
-def _singly(item: frames.Item, whole: bool) -> Sequence[frames.Item]:
-    """Return a run as it is, or message by message."""
-    if whole or len(item.payloads) == 1:
-        return (item,)
-    return [frames.Item(item.port, [payload]) for payload in item.payloads]
 
 
 def _is_full(run: StepRun) -> bool:

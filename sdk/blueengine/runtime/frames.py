@@ -19,6 +19,12 @@ class Item(msgspec.Struct, array_like=True, frozen=True):
     file: str = ""
     """Absolute path of the payload when it is not inline."""
 
+    def singly(self) -> "list[Item]":
+        """Return the messages one by one."""
+        if len(self.payloads) == 1:
+            return [self]
+        return [Item(self.port, [payload]) for payload in self.payloads]
+
 
 # -- parent to worker ----------------------------------------------------------------------------
 
@@ -56,8 +62,7 @@ class Work(msgspec.Struct, array_like=True, frozen=True, tag="work"):
         """Return the calls one by one."""
         if len(self.items) != 1 or len(self.items[0].payloads) == 1:
             return [self]
-        port = self.items[0].port
-        return [Work(self.no, [Item(port, [payload])]) for payload in self.items[0].payloads]
+        return [Work(self.no, [item]) for item in self.items[0].singly()]
 
 
 class Resume(msgspec.Struct, array_like=True, frozen=True, tag="resume"):
