@@ -95,7 +95,7 @@ async def _run(options: argparse.Namespace) -> int:
     load = [os.getloadavg()[0]]
     if load[0] > 0.3 * (os.cpu_count() or 1):
         _say(f"note: this machine is busy (load {load[0]:.1f}); trust the ratios, and them not far")
-    async with running(drive.CHAIN) as stack:
+    async with running([*drive.CHAIN, *drive.INLINE]) as stack:
         info = (await stack.link.send("INFO", "server")).decode()
         version = info.partition("redis_version:")[2].partition("\r")[0]
         for name in options.only:

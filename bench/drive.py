@@ -19,14 +19,16 @@ from bench.stack import Stack
 PAYLOAD: Final = {"text": "x" * 189}
 """200 bytes as JSON."""
 CHAIN: Final = ("echo-a", "echo-b", "echo-c")
+INLINE: Final = tuple(f"inline-{name}" for name in CHAIN)
+"""The same with steps that run inline."""
 IN_FLIGHT: Final = 64
 WAIT_SECONDS: Final = 30
 
 
-def one_engine() -> bytes:
+def one_engine(engine: str = CHAIN[0]) -> bytes:
     """Return the request of a session of one engine."""
     body = {
-        "engineId": CHAIN[0],
+        "engineId": engine,
         "inputs": {"Control": {"type": "JSON", "payload": PAYLOAD}},
         "outputs": {"Result": {"type": "JSON", "interested": True}},
         "waitTimeSecond": WAIT_SECONDS,

@@ -13,6 +13,19 @@ from bench.stack import Stack, celery_beside
 Say = Callable[[str], None]
 
 FSYNC: Final = ("no", "everysec", "always")
+CELLS: Final = {
+    "1": (drive.one_engine(), "1 engine", 1),
+    "3": (drive.chain(), "chain of 3", 3),
+    "inline 1": (drive.one_engine(drive.INLINE[0]), "1 engine inline", 1),
+    "inline 3": (drive.chain(drive.INLINE), "chain of 3 inline", 3),
+}
+"""What is measured: the request, its name, and the length of Celery's chain beside it."""
+AGAINST_CELERY: Final = {
+    1: (Target(1.5, 2.5, at_least=True), Target(2.5, 4, at_least=True)),
+    3: (Target(4, 7, at_least=True), Target(8, 12, at_least=True)),
+}
+"""By length of the chain: how much faster one is, and how many more there are in a second."""
+LENGTHS: Final = tuple(AGAINST_CELERY)
 
 
 @dataclass(frozen=True)
@@ -35,7 +48,6 @@ QUICK: Final = Size(rounds=3, pings=500, sessions=150, peers=50, seconds=1.5)
 async def run(stack: Stack, *, quick: bool, say: Say) -> Section:
     """Measure in rounds; in each every cell and every denominator once."""
     size = QUICK if quick else FULL
-    one, three = drive.one_engine(), drive.chain()
     rounds: defaultdict[str, list[float]] = defaultdict(list)
     pooled: defaultdict[str, list[float]] = defaultdict(list)
     loads: defaultdict[str, list[drive.Load]] = defaultdict(list)
@@ -47,28 +59,26 @@ async def run(stack: Stack, *, quick: bool, say: Say) -> Section:
 
         async def latencies() -> None:
             pings = await drive.ping(redis, size.pings)
-            for name, request in (("1", one), ("3", three)):
+            for name, (request, _, _) in CELLS.items():
                 taken = await drive.latency(stack, request, size.sessions)
                 pooled[name] += taken
                 rounds[f"p50 {name}"].append(p50(taken))
                 rounds[f"p99 {name}"].append(p99(taken))
                 pings += await drive.ping(redis, size.pings)
-                if peer:
-                    theirs = await peer.latency(int(name), size.peers)
-                    rounds[f"celery p50 {name}"].append(p50(theirs))
-                    rounds[f"celery p99 {name}"].append(p99(theirs))
+            for length in LENGTHS if peer else ():
+                rounds[f"celery p50 {length}"].append(p50(await peer.latency(length, size.peers)))
             rounds["ping"].append(p50(pings))
 
         async def rates() -> None:
-            for name, request in (("1", one), ("3", three)):
+            for name, (request, _, _) in CELLS.items():
                 load = await drive.throughput(stack, request, size.seconds)
                 loads[name].append(load)
                 rounds[f"rate {name}"].append(load.rate)
-                if peer:
-                    theirs = await peer.throughput(int(name), size.seconds)
-                    rounds[f"celery rate {name}"].append(theirs)
+            for length in LENGTHS if peer else ():
+                theirs = await peer.throughput(length, size.seconds)
+                rounds[f"celery rate {length}"].append(theirs)
 
-        await _warm_up(stack, one, three, peer)
+        await _warm_up(stack, peer)
         for number in range(size.rounds):
             say(f"sessions: round {number + 1} of {size.rounds}")
             await latencies()
@@ -77,17 +87,12 @@ async def run(stack: Stack, *, quick: bool, say: Say) -> Section:
     return _section(rounds, pooled, loads)
 
 
-async def _warm_up(
-    stack: Stack,
-    one: bytes,
-    three: bytes,
-    peer: drive.Celery | None,
-) -> None:
-    for request in (one, three):
+async def _warm_up(stack: Stack, peer: drive.Celery | None) -> None:
+    for request, _, _ in CELLS.values():
         await drive.latency(stack, request, 100)
         await drive.throughput(stack, request, 0.5)
     if peer:
-        for length in (1, 3):
+        for length in LENGTHS:
             await peer.latency(length, 10)
 
 
@@ -99,49 +104,39 @@ def _section(
     section = Section("sessions")
     ping = rounds["ping"]
     section.add("PING of redis-py, p50", [1e6 * t for t in ping], "µs")
-    for name, what in (("1", "1 engine"), ("3", "chain of 3")):
+    for name, (_, what, _) in CELLS.items():
         section.add(f"{what}, p50", [1e3 * t for t in rounds[f"p50 {name}"]], "ms")
         section.add(f"{what}, p99 of all rounds", [1e3 * p99(pooled[name])], "ms")
-    section.ratio("1 engine p50 ÷ PING", rounds["p50 1"], ping, Target(19, 13))
-    each = [(b - a) / 2 for a, b in zip(rounds["p50 1"], rounds["p50 3"], strict=True)]
-    section.ratio("each further engine ÷ PING", each, ping, Target(4, 2))
-    for name, what in (("1", "1 engine"), ("3", "chain of 3")):
+    for way, words in (("", ""), ("inline ", " inline")):
+        one, three = rounds[f"p50 {way}1"], rounds[f"p50 {way}3"]
+        section.ratio(f"1 engine{words} p50 ÷ PING", one, ping, Target(19, 13))
+        each = [(b - a) / 2 for a, b in zip(one, three, strict=True)]
+        section.ratio(f"each further engine{words} ÷ PING", each, ping, Target(4, 2))
+    for name, (_, what, _) in CELLS.items():
         section.ratio(
             f"{what} p99 ÷ p50", rounds[f"p99 {name}"], rounds[f"p50 {name}"], Target(3, 2)
         )
-    for name, what in (("1", "1 engine"), ("3", "chain of 3")):
+    for name, (_, what, _) in CELLS.items():
         section.add(f"{what}, {drive.IN_FLIGHT} in flight", rounds[f"rate {name}"], "sessions/s")
     if "celery rate 1" in rounds:
         _against_celery(section, rounds)
     else:
         section.notes.append("Celery is not installed: nothing to compare with")
-    for name, what in (("1", "1 engine"), ("3", "chain of 3")):
+    for name, (_, what, _) in CELLS.items():
         section.notes.append(_cpu_note(what, loads[name]))
     return section
 
 
 def _against_celery(section: Section, rounds: Mapping[str, Sequence[float]]) -> None:
-    for name, what in (("1", "1 task"), ("3", "chain of 3")):
-        section.add(f"Celery {what}, p50", [1e3 * t for t in rounds[f"celery p50 {name}"]], "ms")
-        section.add(
-            f"Celery {what}, {drive.IN_FLIGHT} in flight", rounds[f"celery rate {name}"], "/s"
-        )
-    for name, what, faster, more in (
-        ("1", "1 engine", Target(1.5, 2.5, at_least=True), Target(2.5, 4, at_least=True)),
-        ("3", "chain of 3", Target(4, 7, at_least=True), Target(8, 12, at_least=True)),
-    ):
-        section.ratio(
-            f"{what}: Celery's p50 ÷ ours",
-            rounds[f"celery p50 {name}"],
-            rounds[f"p50 {name}"],
-            faster,
-        )
-        section.ratio(
-            f"{what}: our sessions/s ÷ Celery's",
-            rounds[f"rate {name}"],
-            rounds[f"celery rate {name}"],
-            more,
-        )
+    for length, what in ((1, "1 task"), (3, "chain of 3")):
+        theirs, rate = rounds[f"celery p50 {length}"], rounds[f"celery rate {length}"]
+        section.add(f"Celery {what}, p50", [1e3 * t for t in theirs], "ms")
+        section.add(f"Celery {what}, {drive.IN_FLIGHT} in flight", rate, "/s")
+    for name, (_, what, length) in CELLS.items():
+        faster, more = AGAINST_CELERY[length]
+        theirs, rate = rounds[f"celery p50 {length}"], rounds[f"celery rate {length}"]
+        section.ratio(f"{what}: Celery's p50 ÷ ours", theirs, rounds[f"p50 {name}"], faster)
+        section.ratio(f"{what}: our sessions/s ÷ Celery's", rounds[f"rate {name}"], rate, more)
 
 
 def _cpu_note(what: str, loads: Sequence[drive.Load]) -> str:

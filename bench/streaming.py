@@ -4,7 +4,7 @@ import asyncio
 import json
 import secrets
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from bench.sessions import Say
 from bench.stack import Process, Stack
 
 ENGINES: Final = ("source", *drive.CHAIN, "sink")
+INLINE: Final = ("inline-source", *drive.INLINE, "inline-sink")
 LIMIT_SECONDS: Final = 55
 
 
@@ -43,7 +44,8 @@ async def run(stack: Stack, *, quick: bool, say: Say) -> Section:
     """Measure both kinds, ours and the plain path in turn, with and without an append-only file."""
     section = Section("streaming")
     rounds = 2 if quick else 5
-    await stack.start_engines(["source", "sink"])
+    ends = [ENGINES[0], ENGINES[-1], INLINE[0], INLINE[-1]]
+    await stack.start_engines(ends)
     try:
         for aof in ("yes", "no"):
             await _append_only(stack, aof)
@@ -59,6 +61,8 @@ async def run(stack: Stack, *, quick: bool, say: Say) -> Section:
                     costs[kind.name] = cpu.per_session(before, cpu.used(stack.programs), count)
                     plain = await plain_chain(stack, kind, count)
                     found[f"{kind.name} plain"].append(plain)
+                    inline = await platform(stack, kind, count, INLINE)
+                    found[f"{kind.name} inline"].append(inline)
                     stack.check()
             _report(section, found, aof)
             section.notes += [
@@ -67,7 +71,7 @@ async def run(stack: Stack, *, quick: bool, say: Say) -> Section:
             ]
     finally:
         await _append_only(stack, "yes")
-        await stack.stop("source", "sink")
+        await stack.stop(*ends)
     return section
 
 
@@ -88,13 +92,15 @@ def _report(section: Section, found: Mapping[str, list[float]], aof: str) -> Non
         section.add(f"{what}, {durable}", [rate * scale for rate in ours], unit)
         section.add(f"{what}, plain Redis, {durable}", [rate * scale for rate in plain], unit)
         section.ratio(f"{what} ÷ plain Redis, {durable}", ours, plain, kind.target)
+        inline = found[f"{kind.name} inline"]
+        section.ratio(f"{what} inline ÷ plain Redis, {durable}", inline, plain, kind.target)
 
 
-async def platform(stack: Stack, kind: Kind, count: int) -> float:
+async def platform(stack: Stack, kind: Kind, count: int, engines: Sequence[str] = ENGINES) -> float:
     """Run one session of five engines; messages a second, from the first made to the last counted."""
     ports = ("Control", "Result") if kind.name == "json" else ("Frames", "Frames")
     request = drive.chain(
-        ENGINES,
+        engines,
         payload={"kind": kind.name, "count": count, "size": kind.size},
         kind="JSON" if kind.name == "json" else "Bytes",
         ports=ports,
@@ -107,7 +113,7 @@ async def platform(stack: Stack, kind: Kind, count: int) -> float:
         connection.close()
     drive.check(status, body)
     results = msgspec.json.decode(body)["data"]["results"]
-    return rate(results[f"c{len(ENGINES)}"][0], count)
+    return rate(results[f"c{len(engines)}"][0], count)
 
 
 async def plain_chain(stack: Stack, kind: Kind, count: int) -> float:

@@ -1,14 +1,15 @@
-"""When which way to run a step pays: processes, threads, batches. Each against a worker process."""
+"""When which way to run a step pays: processes, threads, inline, batches. Each against a worker process."""
 
 import os
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 from unittest import mock
 
 from bench.measure import Section
 from bench.steps.ways import SESSIONS
+from blueengine.runtime.declare import RunIn
 from blueengine.testing import running
 
 ENGINE: Final = Path(__file__).parent / "steps" / "ways.py"
@@ -44,8 +45,8 @@ def _seconds(way: str, run_in: str, workers: int, sessions: int, messages: int) 
 
 def a_round(found: defaultdict[str, list[float]]) -> None:
     """Measure each way once."""
-    for name, run_in in (("echo process", "process"), ("echo thread", "thread")):
-        found[name].append(_seconds("echo", run_in, 1, 1, ECHOES) / ECHOES)
+    for run_in in get_args(RunIn):
+        found[f"echo {run_in}"].append(_seconds("echo", run_in, 1, 1, ECHOES) / ECHOES)
     for kind in ("wait", "compute"):
         for name, (run_in, workers) in WAYS.items():
             seconds = _seconds(kind, run_in, workers, SESSIONS, EACH)
@@ -58,6 +59,7 @@ def add(section: Section, found: defaultdict[str, list[float]]) -> None:
     """Add what was found to the report."""
     section.add("a light call, in a process", [1e6 * each for each in found["echo process"]], "µs")
     section.ratio("… in a thread ÷ in a process", found["echo thread"], found["echo process"])
+    section.ratio("… inline ÷ in a process", found["echo inline"], found["echo process"])
     one = found["wait process"]
     section.add(f"{SESSIONS} sessions that wait 20 ms a message, one process", one, "messages/s")
     section.ratio(f"… {SESSIONS} threads ÷ one process", found["wait threads"], one)

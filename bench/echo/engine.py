@@ -1,6 +1,7 @@
-"""One module, five engines: BENCH_ENGINE says which of them this process is.
+"""One module, many engines: BENCH_ENGINE says which of them this process is.
 
-``source`` makes messages, ``sink`` counts them, any other id answers each message with itself.
+``source`` makes messages, ``sink`` counts them, any other id answers each message with itself. With
+``inline-`` before its name an engine runs its step inline.
 """
 
 import os
@@ -12,6 +13,7 @@ from bench.stream import FRAME_HEAD, frame, message
 from blueengine import BlueEngine, Context
 
 NAME = os.environ["BENCH_ENGINE"]
+ROLE = NAME.removeprefix("inline-")
 
 engine = BlueEngine(
     config={
@@ -65,8 +67,9 @@ def tally(context: Context, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
 
 engine.add_step(
     NAME,
-    process_func={"source": make, "sink": tally}.get(NAME, echo),
+    process_func={"source": make, "sink": tally}.get(ROLE, echo),
     input_channels=["Control", "Frames"],
     output_channels=["Result", "Frames"],
+    run_in="process" if ROLE == NAME else "inline",
 )
 engine.start()

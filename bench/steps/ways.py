@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from blueengine import BlueEngine, Context
 from blueengine.runtime.declare import RunIn
@@ -60,7 +60,7 @@ WAYS: Final[Mapping[str, Callable[..., Any]]] = {
     "compute": compute,
 }
 way = os.environ.get("BENCH_WAY", "echo")
-run_in: RunIn = "thread" if os.environ.get("BENCH_RUN_IN") == "thread" else "process"
+run_in = cast(RunIn, os.environ.get("BENCH_RUN_IN", "process"))
 engine.add_step(
     "step",
     process_func=WAYS[way],

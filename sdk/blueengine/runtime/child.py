@@ -29,7 +29,7 @@ from blueengine.runtime.batches import Batch
 from blueengine.runtime.context import Context, Flags
 from blueengine.runtime.declare import WORKER_VARIABLE, BlueEngine, Step
 from blueengine.runtime.explain import explain
-from blueengine.runtime.line import Line, ParentGoneError
+from blueengine.runtime.line import Line, ParentGoneError, SocketLine
 from blueengine.runtime.logger import SessionLogger
 from blueengine.runtime.values import Values
 from blueengine.settings.system import SystemSettings
@@ -73,15 +73,15 @@ class _Session:
 
 
 class Worker:
-    """The loop of one worker process."""
+    """What one worker does, wherever it runs: frames of the parent in, the author's functions called."""
 
-    def __init__(self, engine: BlueEngine, step: Step, sock: socket.socket, flags: Flags) -> None:
-        """Work for ``step`` of ``engine``."""
+    def __init__(self, engine: BlueEngine, step: Step, line: Line, flags: Flags) -> None:
+        """Work for ``step`` of ``engine``; what comes of it goes to ``line``."""
         self._engine = engine
         self._step = step
         self._index = engine.steps.index(step)
         self._flags = flags
-        self.line = Line(sock)
+        self.line = line
         self._sessions: dict[int, _Session] = {}
         self._batched = step.batch_size > 1
         self._batch: Batch[tuple[_Session, frames.Work]] = Batch(step.batch_size)
@@ -92,39 +92,35 @@ class Worker:
         self.make_loop: Callable[[], AbstractEventLoop] | None = None
         """Makes the loop of async functions; None: asyncio's own."""
 
-    def run(self) -> int:
-        """Work until told to quit; the process's exit code."""
+    def begin(self) -> bool:
+        """Call init_func and say how it went; whether it went well."""
         try:
-            try:
-                self._values = Values(self._engine.settings)
-                context = Context(count=self._count, took=self._took)
-                self._init_data = self._call(self._step.init_func, context)
-            except BaseException as exc:  # noqa: BLE001 - whatever the author's code raises is reported
-                self.line.send(frames.Inited(*explain(exc)))
-                self.line.flush()
-                return 1
-            self.line.send(frames.Inited("", ""))
-            while True:
-                frame = self.line.next()
-                match frame:
-                    case frames.Work():
-                        self._process(frame)
-                    case frames.Begin():
-                        self._begin(frame)
-                    case frames.Resume():
-                        self._resume(frame.no)
-                    case frames.Leave():
-                        self._leave(frame.no)
-                    case frames.Quit():
-                        self._terminate()
-                        self.line.flush()
-                        return 0
-                if self._counts or self._times:
-                    self._tell_numbers()
-        except ParentGoneError:
-            return 0
-        finally:
-            self.line.end()
+            self._values = Values(self._engine.settings)
+            context = Context(count=self._count, took=self._took)
+            self._init_data = self._call(self._step.init_func, context)
+        except BaseException as exc:  # noqa: BLE001 - whatever the author's code raises is reported
+            self.line.send(frames.Inited(*explain(exc)))
+            return False
+        self.line.send(frames.Inited("", ""))
+        return True
+
+    def take(self, frame: frames.ToWorker) -> bool:
+        """Do what the parent asks for; False once it was to quit."""
+        match frame:
+            case frames.Work():
+                self._process(frame)
+            case frames.Begin():
+                self._begin(frame)
+            case frames.Resume():
+                self._resume(frame.no)
+            case frames.Leave():
+                self._leave(frame.no)
+            case frames.Quit():
+                self._terminate()
+                return False
+        if self._counts or self._times:
+            self._tell_numbers()
+        return True
 
     def _terminate(self) -> None:
         try:
@@ -465,7 +461,12 @@ class Worker:
         import asyncio  # only engines with async functions need it
 
         if self._loop is None:
-            self._loop = (self.make_loop or asyncio.new_event_loop)()
+            try:
+                self._loop = (self.make_loop or asyncio.new_event_loop)()
+            except BlueEngineError:  # nothing waits here: it is not begun
+                if inspect.iscoroutine(awaitable):
+                    awaitable.close()
+                raise
 
         async def wait() -> Any:
             return await awaitable
@@ -475,6 +476,20 @@ class Worker:
 
 def _exhausted(exc: RetryLater) -> str:
     return f"{exc} (tried {exc.attempts} times)"
+
+
+def serve(worker: Worker, line: SocketLine) -> int:
+    """Work until told to quit, or until nobody is there to tell; the exit code."""
+    try:
+        well = worker.begin()
+        while well and worker.take(line.next()):
+            pass
+        line.flush()
+    except ParentGoneError:
+        return 0
+    finally:
+        line.end()
+    return 0 if well else 1
 
 
 def work(engine: BlueEngine) -> int:
@@ -488,10 +503,11 @@ def work(engine: BlueEngine) -> int:
     sock = socket.socket(fileno=int(sock_fd))
     # a fork in the author's code has no business with it either, should it ever come back here
     os.register_at_fork(after_in_child=sock.close)
-    worker = Worker(engine, step, sock, Flags(int(flags_fd)))
+    line = SocketLine(sock)
+    worker = Worker(engine, step, line, Flags(int(flags_fd)))
     spare_what_is_loaded()
     signal.signal(signal.SIGTERM, worker.on_term)
-    return worker.run()
+    return serve(worker, line)
 
 
 def main() -> None:

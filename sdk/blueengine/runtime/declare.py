@@ -11,7 +11,17 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypedDict, TypeVar, Unpack
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Literal,
+    NoReturn,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    get_args,
+)
 
 from blueengine.errors import BlueEngineError, DeclarationError
 from blueengine.runtime import signatures
@@ -26,7 +36,7 @@ Function = Callable[["Context"], Any]
 ProcessFunction = Callable[["Context", Any], Any] | Callable[[list["Context"], list[Any]], Any]
 """Called for each message, or with ``batch_size`` for several."""
 F = TypeVar("F", bound=ProcessFunction)
-RunIn = Literal["process", "thread"]
+RunIn = Literal["process", "thread", "inline"]
 
 WORKER_VARIABLE: Final = "BLUEENGINE_WORKER"
 """Set in worker processes: ``<socket fd>,<flags fd>,<step>``."""
@@ -163,7 +173,9 @@ class BlueEngine:
                 ends in any other way.
             run_in: ``thread``: work in threads of the parent process, for steps too light for a
                 process. A crash there is a crash of the instance, and code that ignores a stop
-                cannot be killed.
+                cannot be killed. ``inline``: called by the parent's own loop, for steps that take
+                less than a millisecond and never wait: the shortest way there is. Plain functions
+                and generators only; whatever keeps them busy keeps the whole instance waiting.
             batch_size: Above 1, process_func is called as ``(contexts, inputs)`` with lists of up to
                 so many messages, of several sessions perhaps, and returns a list of as many results.
             batch_wait: Seconds the first message of a batch waits for others at most.
@@ -280,6 +292,8 @@ class BlueEngine:
         ):
             if function is not None:
                 signatures.check(step.name, what, function, "context")
+                _check_way(step, what, function)
+        _check_way(step, "process_func", step.process_func)
 
     def _check_process_func(self, step: Step) -> None:
         signatures.check(step.name, "process_func", step.process_func, "context", "input")
@@ -289,10 +303,9 @@ class BlueEngine:
 
 
 def _check_numbers(step: Step) -> None:
-    if step.run_in not in {"process", "thread"}:
-        raise DeclarationError(
-            f"step {step.name!r}: run_in is 'process' or 'thread', not {step.run_in!r}"
-        )
+    if step.run_in not in get_args(RunIn):
+        ways = "process, thread or inline"
+        raise DeclarationError(f"step {step.name!r}: run_in is {ways}, not {step.run_in!r}")
     if step.batch_size < 1 or step.batch_wait < 0:
         raise DeclarationError(
             f"step {step.name!r}: batch_size must be 1 or more, batch_wait 0 or more seconds"
@@ -301,6 +314,15 @@ def _check_numbers(step: Step) -> None:
         raise DeclarationError(
             f"step {step.name!r}: with batch_size, process_func returns a list with a result for"
             " each message; it cannot be a generator"
+        )
+
+
+def _check_way(step: Step, what: str, function: Callable[..., Any]) -> None:
+    waits = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+    if waits and step.run_in == "inline":
+        raise DeclarationError(
+            f"step {step.name!r}: {what} is async, and what runs inline cannot wait;"
+            " use run_in='process' or 'thread'"
         )
 
 

@@ -27,6 +27,7 @@ from blueengine.kit.redis_link import Reply
 from blueengine.runtime import frames
 from blueengine.runtime.ending import Endings, outbox
 from blueengine.runtime.flow import Flow
+from blueengine.runtime.inline import WorkerInline
 from blueengine.runtime.instance import Instance
 from blueengine.runtime.join import Join
 from blueengine.runtime.part import (
@@ -237,11 +238,12 @@ class Host:
             )
             return worker
 
+        alone = step.run_in == "inline"  # there is one loop
         return Pool(
             start,
             self._retire,
-            least=settings.default_worker_count,
-            most=settings.max_worker,
+            least=1 if alone else settings.default_worker_count,
+            most=1 if alone else settings.max_worker,
             idle_seconds=settings.worker_idle_seconds,
         )
 
@@ -260,18 +262,12 @@ class Host:
 
     def _make_worker(self, index: int) -> WorkerProcess:
         instance, step = self._instance, self._instance.steps[index]
+        on_frame, on_lost, turn = self._on_frame, self._on_worker_lost, instance.turn
         if self._threads is None and step.run_in == "process":
-            return WorkerProcess(
-                step.name, index, self._on_frame, self._on_worker_lost, instance.turn
-            )
-        return WorkerThread(
-            instance.engine,
-            index,
-            self._on_frame,
-            self._on_worker_lost,
-            instance.turn,
-            time=self._threads,
-        )
+            return WorkerProcess(step.name, index, on_frame, on_lost, turn)
+        if self._threads is None and step.run_in == "inline":
+            return WorkerInline(instance.engine, index, on_frame, on_lost, turn)
+        return WorkerThread(instance.engine, index, on_frame, on_lost, turn, time=self._threads)
 
     # -- commands ---------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import select
 import socket
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final
 
@@ -25,18 +26,14 @@ class ParentGoneError(Exception):
     """The parent closed its end."""
 
 
-class Line:
-    """Callers: the worker's thread; ``send`` and ``flush`` also threads of the author's code."""
+class Line(ABC):
+    """Frames on their way to the parent.
 
-    def __init__(self, sock: socket.socket) -> None:
-        """Speak over ``sock``."""
-        self.hurry = False
-        """Whether time is virtual: what waits for it is done when there is nothing else to do."""
-        self._sock = sock
-        self._room = memoryview(bytearray(RECEIVE))
-        """What is read lands here: a new place of this size for each read would cost more."""
-        self._splitter = frames.Splitter()
-        self._received: list[frames.ToWorker] = []
+    Callers: the worker's thread; ``send`` and ``flush`` also threads of the author's code.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing queued."""
         self._out: list[frames.FromWorker] = []
         self._last: frames.Out | None = None
         """The last of them, if further messages may go with it."""
@@ -46,57 +43,6 @@ class Line:
         """In what is queued."""
         self._flushed_at = time.monotonic()
         self._writing = threading.Lock()
-        self._late = threading.Event()
-        self._flusher: threading.Thread | None = None
-        self._ended = False
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
-        self._numbers = itertools.count()
-
-    def next(self) -> frames.ToWorker:
-        """Wait for a frame; what is due meanwhile is done.
-
-        Raises:
-            ParentGoneError: None will come.
-        """
-        while not self._received:
-            if self._timers:
-                self._do_what_is_due()
-            self.flush()
-            if self._timers and not self._readable():
-                if self.hurry:
-                    heapq.heappop(self._timers)[2]()
-                continue
-            try:
-                size = self._sock.recv_into(self._room)
-            except OSError:  # closed here: this is a fork of the worker that came back
-                raise ParentGoneError from None
-            self._flushed_at = time.monotonic()  # what comes of this may share a write
-            if not size:
-                raise ParentGoneError
-            data = bytes(self._room[:size])
-            self._received = [
-                f for body in self._splitter.feed(data) for f in frames.to_worker(body)
-            ]
-            self._received.reverse()
-        if self._timers:
-            self._do_what_is_due()
-        return self._received.pop()
-
-    def later(self, seconds: float, do: Callable[[], None]) -> None:
-        """Do something after a while, in the worker's thread."""
-        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), do))
-
-    def _do_what_is_due(self) -> None:
-        now = time.monotonic()
-        while self._timers and self._timers[0][0] <= now:
-            heapq.heappop(self._timers)[2]()
-
-    def _readable(self) -> bool:
-        seconds = 0.0 if self.hurry else max(0.0, self._timers[0][0] - time.monotonic())
-        try:
-            return bool(select.select([self._sock], [], [], seconds)[0])
-        except (OSError, ValueError):
-            raise ParentGoneError from None
 
     def send(self, frame: frames.FromWorker) -> None:
         """Queue a frame; those of a short while share a write."""
@@ -149,11 +95,8 @@ class Line:
             or time.monotonic() - self._flushed_at > FLUSH_AFTER
         ):
             self.flush()
-        elif not self._late.is_set():
-            self._late.set()
-            if self._flusher is None:
-                self._flusher = threading.Thread(target=self._flush_late, daemon=True)
-                self._flusher.start()
+        else:
+            self._flush_later()
 
     def flush(self) -> None:
         """Write what is queued.
@@ -163,14 +106,102 @@ class Line:
         """
         with self._writing:
             self._close_runs()
-            if self._out:
-                try:
-                    self._sock.sendall(frames.pack(self._out))
-                except OSError:
-                    raise ParentGoneError from None
-                self._out.clear()
+            out, self._out = self._out, []
+            if out:
                 self._messages = self._bytes = 0
+                self._deliver(out)
             self._flushed_at = time.monotonic()
+
+    @abstractmethod
+    def later(self, seconds: float, do: Callable[[], None]) -> None:
+        """Do something after a while, in the worker's thread."""
+
+    @abstractmethod
+    def _flush_later(self) -> None:
+        """See that what is queued is written although nobody asks for it."""
+
+    @abstractmethod
+    def _deliver(self, out: list[frames.FromWorker]) -> None:
+        """Hand frames to the parent."""
+
+
+class SocketLine(Line):
+    """A line to a parent at the other end of a socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Speak over ``sock``."""
+        super().__init__()
+        self.hurry = False
+        """Whether time is virtual: what waits for it is done when there is nothing else to do."""
+        self._sock = sock
+        self._room = memoryview(bytearray(RECEIVE))
+        """What is read lands here: a new place of this size for each read would cost more."""
+        self._splitter = frames.Splitter()
+        self._received: list[frames.ToWorker] = []
+        self._late = threading.Event()
+        self._flusher: threading.Thread | None = None
+        self._ended = False
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+
+    def next(self) -> frames.ToWorker:
+        """Wait for a frame; what is due meanwhile is done.
+
+        Raises:
+            ParentGoneError: None will come.
+        """
+        while not self._received:
+            if self._timers:
+                self._do_what_is_due()
+            self.flush()
+            if self._timers and not self._readable():
+                if self.hurry:
+                    heapq.heappop(self._timers)[2]()
+                continue
+            try:
+                size = self._sock.recv_into(self._room)
+            except OSError:  # closed here: this is a fork of the worker that came back
+                raise ParentGoneError from None
+            self._flushed_at = time.monotonic()  # what comes of this may share a write
+            if not size:
+                raise ParentGoneError
+            data = bytes(self._room[:size])
+            self._received = [
+                f for body in self._splitter.feed(data) for f in frames.to_worker(body)
+            ]
+            self._received.reverse()
+        if self._timers:
+            self._do_what_is_due()
+        return self._received.pop()
+
+    def later(self, seconds: float, do: Callable[[], None]) -> None:
+        """Do something after a while, in the worker's thread."""
+        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), do))
+
+    def _do_what_is_due(self) -> None:
+        now = time.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            heapq.heappop(self._timers)[2]()
+
+    def _readable(self) -> bool:
+        seconds = 0.0 if self.hurry else max(0.0, self._timers[0][0] - time.monotonic())
+        try:
+            return bool(select.select([self._sock], [], [], seconds)[0])
+        except (OSError, ValueError):
+            raise ParentGoneError from None
+
+    def _deliver(self, out: list[frames.FromWorker]) -> None:
+        try:
+            self._sock.sendall(frames.pack(out))
+        except OSError:
+            raise ParentGoneError from None
+
+    def _flush_later(self) -> None:
+        if not self._late.is_set():
+            self._late.set()
+            if self._flusher is None:
+                self._flusher = threading.Thread(target=self._flush_late, daemon=True)
+                self._flusher.start()
 
     def _flush_late(self) -> None:
         """Write what waits while the author's code is at work for long, in a thread of its own."""

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 from blueengine.kit.turn import Turn
 from blueengine.runtime import frames
-from blueengine.runtime.child import Worker
+from blueengine.runtime.child import Worker, serve
 from blueengine.runtime.context import Flags
 from blueengine.runtime.declare import BlueEngine
+from blueengine.runtime.line import SocketLine
 from blueengine.runtime.workers import LAST_WORDS_SECONDS, WorkerProcess
 
 
@@ -86,12 +87,13 @@ class WorkerThread(WorkerProcess):
 
     def _work(self, sock: socket.socket, flags_fd: int) -> None:
         flags = Flags(flags_fd)
-        worker = Worker(self._engine, self._engine.steps[self.index], sock, flags)
+        line = SocketLine(sock)
+        line.hurry = self._time.hurry
+        worker = Worker(self._engine, self._engine.steps[self.index], line, flags)
         worker.make_loop = self._time.make_loop
-        worker.line.hurry = self._time.hurry
         code = 1
         try:
-            code = worker.run()
+            code = serve(worker, line)
         finally:
             worker.close()
             sock.close()

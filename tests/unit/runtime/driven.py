@@ -12,8 +12,9 @@ import orjson
 
 from blueengine import BlueEngine
 from blueengine.runtime import frames
-from blueengine.runtime.child import Worker
+from blueengine.runtime.child import Worker, serve
 from blueengine.runtime.context import Flags
+from blueengine.runtime.line import SocketLine
 
 CONFIG = {
     "ENGINE": {"ID": "e"},
@@ -100,9 +101,10 @@ def driven(
     ours.settimeout(10)
     parents = Flags.make(1)
     workers = Flags(os.dup(parents.fd))
-    worker = Worker(engine, engine.steps[0], theirs, workers)
+    line = SocketLine(theirs)
+    worker = Worker(engine, engine.steps[0], line, workers)
     codes: list[int] = []
-    thread = threading.Thread(target=lambda: codes.append(worker.run()))
+    thread = threading.Thread(target=lambda: codes.append(serve(worker, line)))
     thread.start()
     parent = Driven(ours, parents, folder)
     try:

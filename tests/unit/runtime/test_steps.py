@@ -174,7 +174,7 @@ def test_one_sessions_messages_keep_their_order_through_batches() -> None:
     ("declared", "words"),
     [
         ({"batch_size": 0}, "batch_size must be 1 or more"),
-        ({"run_in": "fibre"}, "run_in is 'process' or 'thread', not 'fibre'"),
+        ({"run_in": "fibre"}, "run_in is process, thread or inline, not 'fibre'"),
     ],
 )
 def test_wrong_options_are_named(declared: dict[str, Any], words: str) -> None:
@@ -188,6 +188,30 @@ def test_a_generator_cannot_be_batched() -> None:
 
     with pytest.raises(DeclarationError, match="cannot be a generator"):
         an_engine(process, batch_size=2)
+
+
+async def waits(_: Context, __: Inputs) -> Any:
+    return None
+
+
+async def yields(_: Context, __: Inputs) -> Any:
+    yield None
+
+
+async def prepares(_: Context) -> Any:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("process", "declared", "function"),
+    [(waits, {}, "process_func"), (yields, {}, "process_func"),
+     (double, {"start_func": prepares}, "start_func")],
+)  # fmt: skip
+def test_what_runs_inline_cannot_be_async(
+    process: Any, declared: dict[str, Any], function: str
+) -> None:
+    with pytest.raises(DeclarationError, match=f"{function} is async, and what runs inline"):
+        an_engine(process, run_in="inline", **declared)
 
 
 # -- threads ---------------------------------------------------------------------------------------
