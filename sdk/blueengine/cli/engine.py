@@ -37,7 +37,7 @@ def run_engine(
         from blueengine.cli.reload import run_reloading
 
         raise typer.Exit(run_reloading(file, say=lambda text: typer.echo(text, err=True)))
-    from blueengine.runtime.launch import run_file
+    from blueengine.runtime.start import run_file
 
     raise typer.Exit(run_file(file))
 

@@ -1,7 +1,7 @@
 """A worker process: runs the author's functions, and nothing of the platform beside them.
 
-Started as ``python -m blueengine.runtime.child <engine file>``; the module runs as the main module,
-and its ``engine.start()`` ends up in ``work``.
+Started as ``python -m blueengine.runtime <engine file>``; that file runs as the main module, and its
+``engine.start()`` ends up in ``work``.
 """
 
 import inspect
@@ -27,7 +27,7 @@ from blueengine.kit.parent_death import die_with_parent
 from blueengine.runtime import frames
 from blueengine.runtime.batches import Batch
 from blueengine.runtime.context import Context, Flags
-from blueengine.runtime.declare import WORKER_VARIABLE, BlueEngine, Step
+from blueengine.runtime.declare import UNHEARD, WORKER_VARIABLE, BlueEngine, Step
 from blueengine.runtime.explain import explain
 from blueengine.runtime.line import Line, ParentGoneError, SocketLine
 from blueengine.runtime.logger import SessionLogger
@@ -494,7 +494,7 @@ def serve(worker: Worker, line: SocketLine) -> int:
 
 def work(engine: BlueEngine) -> int:
     """Run this process as a worker; its exit code."""
-    sock_fd, flags_fd, name = os.environ.pop(WORKER_VARIABLE).split(",", 2)
+    _, sock_fd, flags_fd, name = os.environ.pop(WORKER_VARIABLE).split(",", 3)
     step = next(step for step in engine.steps if step.name == name)
     system = SystemSettings.load(os.environ, config_variable="BLUEEDGE_COMM_CONFIG")
     logs.configure(engine.settings.id, level=system.log_level)
@@ -510,13 +510,17 @@ def work(engine: BlueEngine) -> int:
     return serve(worker, line)
 
 
-def main() -> None:
-    """Run the engine file (or module) named on the command line as a worker."""
+def main() -> int:
+    """Run the engine file (or module) named on the command line as a worker; the exit code."""
+    parent = int(os.environ[WORKER_VARIABLE].partition(",")[0])
     die_with_parent()
+    if os.getppid() != parent:  # it died before the line above
+        return 0
     # what the whole process group or service is sent (Ctrl-C, systemd's stop) is the parent's to
     # act on: it drains
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in UNHEARD:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, UNHEARD)
     target = sys.argv[1]
     sys.argv = [target]
     if target.endswith(".py"):
@@ -526,8 +530,4 @@ def main() -> None:
         scope = runpy.run_module(target, run_name="__main__", alter_sys=True)
     # a module without engine.start(): the decorator form
     engines = [value for value in scope.values() if isinstance(value, BlueEngine)]
-    sys.exit(work(engines[0]))
-
-
-if __name__ == "__main__":
-    main()
+    return work(engines[0])

@@ -7,6 +7,7 @@ worker process, into a worker).
 import copy
 import inspect
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -39,7 +40,9 @@ F = TypeVar("F", bound=ProcessFunction)
 RunIn = Literal["process", "thread", "inline"]
 
 WORKER_VARIABLE: Final = "BLUEENGINE_WORKER"
-"""Set in worker processes: ``<socket fd>,<flags fd>,<step>``."""
+"""Set in worker processes: ``<parent's pid>,<socket fd>,<flags fd>,<step>``."""
+UNHEARD: Final = frozenset({signal.SIGINT, signal.SIGTERM})
+"""Signals that a worker takes no notice of: its parent acts on them."""
 
 
 class StepOptions(TypedDict, total=False):
@@ -227,7 +230,7 @@ class BlueEngine:
             from blueengine.runtime.child import work
 
             sys.exit(work(self))
-        from blueengine.runtime.launch import run_engine
+        from blueengine.runtime.start import run_engine
 
         sys.exit(run_engine(self))
 

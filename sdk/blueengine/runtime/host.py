@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -41,6 +41,7 @@ from blueengine.runtime.part import (
 from blueengine.runtime.pushes import Pushes
 from blueengine.runtime.recording import Recording
 from blueengine.runtime.sending import Sender
+from blueengine.runtime.spawn import Spawned
 from blueengine.runtime.spool import Disk, Spool
 from blueengine.runtime.threads import Time, WorkerThread
 from blueengine.runtime.workers import Pool, WorkerProcess
@@ -87,16 +88,19 @@ class Host:
         commands: StreamReader,
         heartbeat_seconds: float,
         threads: Time | None = None,
+        begun: Mapping[str, list[Spawned]] | None = None,
     ) -> None:
         """Run ``instance``, whose engine is in the module at ``target``.
 
-        With ``threads`` every step runs in threads, for which time passes like that.
+        With ``threads`` every step runs in threads, for which time passes like that. ``begun`` holds
+        workers that were started already, by the names of their steps.
         """
         self._instance = instance
         self._target = target
         self._commands = commands
         self._heartbeat_seconds = heartbeat_seconds
         self._threads = threads
+        self._begun = begun or {}
         sender = Sender(instance)
         self._endings = Endings(instance, sender)
         self._flow = Flow(instance, sender, self._endings)
@@ -169,7 +173,7 @@ class Host:
     async def close(self, reason: str, *, grace: float = 3.0) -> None:
         """Withdraw and end the workers."""
         self._closing = True
-        with contextlib.suppress(StoreAwayError, StoreReplyError):
+        with contextlib.suppress(StoreAwayError, StoreReplyError, TimeoutError):
             await asyncio.wait_for(self._instance.ledger.leave(reason), timeout=5)
         for task in self._instance.tasks:
             task.cancel()
@@ -264,7 +268,9 @@ class Host:
         instance, step = self._instance, self._instance.steps[index]
         on_frame, on_lost, turn = self._on_frame, self._on_worker_lost, instance.turn
         if self._threads is None and step.run_in == "process":
-            return WorkerProcess(step.name, index, on_frame, on_lost, turn)
+            begun = self._begun.get(step.name)
+            spawned = begun.pop(0) if begun else None
+            return WorkerProcess(step.name, index, on_frame, on_lost, turn, spawned=spawned)
         if self._threads is None and step.run_in == "inline":
             return WorkerInline(instance.engine, index, on_frame, on_lost, turn)
         return WorkerThread(instance.engine, index, on_frame, on_lost, turn, time=self._threads)

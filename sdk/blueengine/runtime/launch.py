@@ -3,17 +3,16 @@
 import asyncio
 import logging
 import os
-import runpy
 import signal
-import sys
-from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from blueengine import ids, ledger
-from blueengine.errors import BlueEngineError, DeclarationError, SettingsError
-from blueengine.kit import aio, logs
+from blueengine.errors import BlueEngineError, SettingsError
+from blueengine.kit import aio
 from blueengine.kit.collector import YOUNG, spare_what_is_loaded
 from blueengine.kit.redis_link import Link
 from blueengine.kit.turn import Turn
@@ -24,6 +23,7 @@ from blueengine.runtime.host import Gone, Host
 from blueengine.runtime.instance import Instance
 from blueengine.runtime.porter import Porter
 from blueengine.runtime.scratch import memory, scratch_folder
+from blueengine.runtime.spawn import Spawned
 from blueengine.settings.system import SystemSettings
 from blueengine.transport.base import Transport
 from blueengine.transport.blob_stores import bucket_of
@@ -40,43 +40,27 @@ QUIT_SECONDS: Final = 3.0
 """For the terminate functions of the workers."""
 
 
-def run_file(path: Path) -> int:
-    """Run the engine in a Python file; return the exit code."""
-    if not path.is_file():
-        raise DeclarationError(f"{path} is no file; name an engine's .py file")
-    sys.path.insert(0, str(path.resolve().parent))
-    sys.argv = [str(path)]
-    scope = runpy.run_path(str(path), run_name="__main__")  # ends here when it calls start()
-    engines = [value for value in scope.values() if isinstance(value, BlueEngine)]
-    if not engines:
-        raise DeclarationError(f"{path} makes no BlueEngine")
-    return run_engine(engines[0], target=str(path.resolve()))
+def launch(
+    engine: BlueEngine,
+    settings: SystemSettings,
+    target: str,
+    flags: Flags,
+    workers: Mapping[str, list[Spawned]],
+) -> int:
+    """Run this process as an instance of ``engine`` until a signal ends it; the exit code.
+
+    Args:
+        engine: What it runs.
+        settings: Where the platform is.
+        target: The file or module that further workers run.
+        flags: Those of the engine's workers.
+        workers: Workers that were started already, by the names of their steps.
+    """
+    live = partial(_live, engine, settings, target=target, flags=flags, workers=workers)
+    return aio.run(_run(live))
 
 
-def run_engine(engine: BlueEngine, *, target: str = "") -> int:
-    """Run this process as an instance of ``engine`` until a signal ends it; the exit code."""
-    try:
-        engine.check()
-        settings = SystemSettings.load(os.environ, config_variable="BLUEEDGE_COMM_CONFIG")
-        target = target or _own_target()
-    except BlueEngineError as exc:
-        print(f"error: {exc}", file=sys.stderr)  # noqa: T201 - the one line a person needs
-        return 2
-    logs.configure(engine.settings.id, level=settings.log_level)
-    return aio.run(_run(engine, settings, target))
-
-
-def _own_target() -> str:
-    main = sys.modules["__main__"]
-    if main.__spec__ is not None:  # python -m package.engine
-        return main.__spec__.name
-    file = getattr(main, "__file__", None)
-    if not file:
-        raise DeclarationError("an engine is started from a file or module")
-    return str(Path(file).resolve())
-
-
-async def _run(engine: BlueEngine, settings: SystemSettings, target: str) -> int:
+async def _run(live: Callable[[asyncio.Event], Coroutine[Any, Any, int]]) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     signals = 0
@@ -88,7 +72,7 @@ async def _run(engine: BlueEngine, settings: SystemSettings, target: str) -> int
         if signals > 1:
             ending.cancel()
 
-    ending = loop.create_task(_live(engine, settings, target, stop))
+    ending = loop.create_task(live(stop))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     try:
@@ -99,7 +83,13 @@ async def _run(engine: BlueEngine, settings: SystemSettings, target: str) -> int
 
 
 async def _live(
-    engine: BlueEngine, settings: SystemSettings, target: str, stop: asyncio.Event
+    engine: BlueEngine,
+    settings: SystemSettings,
+    stop: asyncio.Event,
+    *,
+    target: str,
+    flags: Flags,
+    workers: Mapping[str, list[Spawned]],
 ) -> int:
     name = os.environ.get("BLUEENGINE_INSTANCE_ID") or ids.instance_id(
         engine.settings.id, entropy=os.urandom
@@ -107,9 +97,8 @@ async def _live(
     try:
         async with AsyncExitStack() as stack:
             turn = Turn()
-            shared, commands = await stack.enter_async_context(_links(settings, turn))
-            transport = await stack.enter_async_context(_transport(settings, shared, name))
-            flags = stack.enter_context(closing(Flags.make(len(engine.steps))))
+            shared, commands = _links(settings, turn, stack)
+            transport, inbox = _transport(settings, shared, name, stack)
             folder = stack.enter_context(scratch_folder(name))
             forwarded = stack.enter_context(scratch_folder(name, memory()))
             blobs, porter = _blobs(settings, folder, stack)
@@ -132,12 +121,13 @@ async def _live(
                 target,
                 commands=StreamReader(commands, names.commands(name)),
                 heartbeat_seconds=settings.heartbeat_seconds,
+                begun=workers,
             )
             if settings.metrics_port:
                 await stack.enter_async_context(_metrics(host, instance, settings))
             reason, grace = "the engine failed to start", QUIT_SECONDS
             try:
-                if await _warm_up(host, stop):
+                if await _warm_up(host, [shared, commands, *inbox], stop):
                     spare_what_is_loaded(young=YOUNG)
                     await host.attend(node_name=settings.node_name, zone=settings.zone)
                     log.info("engine %s attends as %s", engine.settings.id, name)
@@ -184,9 +174,9 @@ def _metrics(
     )
 
 
-async def _warm_up(host: Host, stop: asyncio.Event) -> bool:
-    """Run the init functions; False when the process was told to stop meanwhile."""
-    warming = asyncio.create_task(host.warm_up(), name="warm-up")
+async def _warm_up(host: Host, links: Iterable[Link], stop: asyncio.Event) -> bool:
+    """Connect and run the init functions; False when the process was told to stop meanwhile."""
+    warming = asyncio.create_task(_warm(host, links), name="warm-up")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
         await asyncio.wait({warming, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -195,6 +185,16 @@ async def _warm_up(host: Host, stop: asyncio.Event) -> bool:
         return not stop.is_set()
     finally:
         await _cancel(warming, stopping)
+
+
+async def _warm(host: Host, links: Iterable[Link]) -> None:
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(host.warm_up(), name="init")
+            for link in links:
+                group.create_task(link.open(), name="connect")
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None  # the first is the reason; the others followed
 
 
 async def _serve(host: Host, stop: asyncio.Event) -> str:
@@ -227,26 +227,20 @@ async def _cancel(*tasks: asyncio.Task[Any]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-@asynccontextmanager
-async def _links(settings: SystemSettings, turn: Turn) -> AsyncGenerator[tuple[Link, Link]]:
-    """Open the shared link and one that blocks on the command stream."""
+def _links(settings: SystemSettings, turn: Turn, stack: AsyncExitStack) -> tuple[Link, Link]:
+    """Make the shared link and one that blocks on the command stream; they are closed at the end."""
     address, patience = settings.redis, settings.patience_seconds
     scripts = ledger.load(*SCRIPTS)
     shared = Link(address, scripts=scripts, patience=patience, soon=turn.soon)
     commands = Link(address, patience=patience)
-    try:
-        await shared.open()
-        await commands.open()
-        yield shared, commands
-    finally:
-        await shared.close()
-        await commands.close()
+    stack.push_async_callback(shared.close)
+    stack.push_async_callback(commands.close)
+    return shared, commands
 
 
-@asynccontextmanager
-async def _transport(
-    settings: SystemSettings, shared: Link, instance: str
-) -> AsyncGenerator[Transport]:
+def _transport(
+    settings: SystemSettings, shared: Link, instance: str, stack: AsyncExitStack
+) -> tuple[Transport, list[Link]]:
     """Make the transport: over Kafka when there is one, else over Redis on a link of its own."""
     if settings.kafka:
         try:
@@ -256,15 +250,9 @@ async def _transport(
                 f"KAFKA_BROKERS is set, but {exc.name} is missing; pip install 'blueengine[kafka]'"
             ) from exc
         kafka = KafkaTransport(settings.kafka, instance, patience=settings.patience_seconds)
-        try:
-            yield kafka
-        finally:
-            await kafka.close()
-        return
+        stack.push_async_callback(kafka.close)
+        return kafka, []
     inbox = Link(settings.redis, patience=settings.patience_seconds)
-    try:
-        await inbox.open()
-        limit = settings.redis_max_message_bytes
-        yield RedisStreams(shared, inbox, instance, max_message_bytes=limit)
-    finally:
-        await inbox.close()
+    stack.push_async_callback(inbox.close)
+    limit = settings.redis_max_message_bytes
+    return RedisStreams(shared, inbox, instance, max_message_bytes=limit), [inbox]

@@ -6,19 +6,18 @@ Caller of everything here: the parent's event loop.
 import asyncio
 import contextlib
 import logging
-import os
 import signal
-import socket
-import sys
+import subprocess
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from blueengine.kit.child_exit import exit_code
 from blueengine.kit.turn import Turn
 from blueengine.runtime import frames
-from blueengine.runtime.declare import WORKER_VARIABLE
 from blueengine.runtime.last_words import LastWords
+from blueengine.runtime.spawn import Spawned, spawn
 
 if TYPE_CHECKING:
     from blueengine.runtime.part import Part, StepRun
@@ -54,11 +53,13 @@ class WorkerProcess(asyncio.Protocol):
         on_frame: Callable[["WorkerProcess", frames.FromWorker], None],
         on_lost: Callable[["WorkerProcess", str], None],
         turn: Turn,
+        *,
+        spawned: Spawned | None = None,
     ) -> None:
         """Hand its frames to ``on_frame``; tell ``on_lost`` when it ends without being told to.
 
         ``step`` is the name and ``index`` the place of its step. What one read leads to is written
-        at the end of the ``turn``.
+        at the end of the ``turn``. The process may have been ``spawned`` already.
         """
         self._turn = turn
         self.step = step
@@ -79,7 +80,8 @@ class WorkerProcess(asyncio.Protocol):
         self._ahead = self._ahead_bytes = 0
         """Calls and bytes among what is owed, those put aside left out."""
         self.inited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.process: asyncio.subprocess.Process | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+        self._spawned = spawned
         self._on_frame = on_frame
         self._on_lost = on_lost
         self._splitter = frames.Splitter()
@@ -92,37 +94,22 @@ class WorkerProcess(asyncio.Protocol):
         self._gone = False
         self._closed = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
-        self._words: LastWords | None = None
+        self._words = LastWords()
         self.last_words = ""
         """The last lines it wrote to standard error, once it has ended."""
         self._loop = asyncio.get_running_loop()
 
     async def start(self, target: str, flags_fd: int) -> None:
-        """Start the process for the engine at ``target`` (a .py file or a module)."""
-        ours, theirs = socket.socketpair()
+        """Take over the process, or start it for the engine at ``target`` (a .py file or a module)."""
         try:
-            fds = (theirs.fileno(), flags_fd)
-            os.set_inheritable(flags_fd, True)
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "blueengine.runtime.child",
-                target,
-                pass_fds=fds,
-                stdin=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-                env={**os.environ, WORKER_VARIABLE: f"{fds[0]},{flags_fd},{self.step}"},
-            )
+            spawned = self._spawned or spawn(target, self.step, flags_fd)
         except OSError as exc:
-            ours.close()
             self._lose(f"could not be started: {exc}")
             return
-        finally:
-            theirs.close()
-        assert self.process.stderr
-        self._words = LastWords(self.process.stderr)
+        self.process = spawned.process
         self._watch = self._loop.create_task(self._wait(), name=f"worker-{self.process.pid}")
-        await self._loop.create_connection(lambda: self, sock=ours)
+        await self._loop.connect_read_pipe(lambda: self._words, self.process.stderr)
+        await self._loop.create_connection(lambda: self, sock=spawned.sock)
 
     @property
     def has_room(self) -> bool:
@@ -249,12 +236,11 @@ class WorkerProcess(asyncio.Protocol):
     async def _wait(self) -> None:
         if self.process is None:
             return
-        code = await self.process.wait()
+        code = await exit_code(self.process)
         with contextlib.suppress(TimeoutError):  # its last frames come first
             async with asyncio.timeout(LAST_WORDS_SECONDS):
                 await self._closed.wait()
-        if self._words:
-            self.last_words = await self._words.heard(LAST_WORDS_SECONDS)
+        self.last_words = await self._words.heard(LAST_WORDS_SECONDS)
         if not self._told_to_quit:
             self._lose(self._why or _how(code))
 

@@ -1,10 +1,26 @@
-"""What a worker process loads before the author's code: each start waits for it."""
+"""What a process of an engine loads before it gets to what is its own: each start waits for it."""
 
 import subprocess
 import sys
 
+import pytest
 
-def test_a_worker_loads_no_event_loop_before_a_function_needs_one() -> None:
-    code = "import sys, blueengine.runtime.child; print('asyncio' in sys.modules)"
+
+def loaded(module: str) -> set[str]:
+    """Return the modules that a process has loaded once it has imported this one."""
+    code = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("module", ["blueengine.runtime.child", "blueengine.runtime.start"])
+def test_a_worker_starts_and_begins_without_what_only_its_parent_needs(module: str) -> None:
+    parents = {
+        "asyncio",
+        "hiredis",
+        "ssl",
+        "uvloop",
+        "blueengine.ledger",
+        "blueengine.runtime.host",
+    }
+    assert loaded(module).isdisjoint(parents)
