@@ -1,7 +1,12 @@
-"""A large file through a channel of two engines: what each process takes above its idle memory."""
+"""A large file through a channel of two engines: what each process takes above its idle memory.
+
+Through a folder that both share, with messages over Redis and over Kafka; and through a bucket (moto's
+server, which is not counted).
+"""
 
 import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,10 +17,11 @@ from bench.sessions import Say
 from bench.stack import Stack
 from blueengine.client import AsyncClient
 from tests.kit.kafka import RealKafka, why_not
+from tests.kit.s3 import S3Server
 
 ENGINE: Final = Path(__file__).parent / "steps" / "files.py"
 ENGINES: Final = ("giver", "taker")
-SIZE, QUICK_SIZE, WARM_SIZE = 1_000_000_000, 256 << 20, 1 << 20
+SIZE, QUICK_SIZE, SMALL_SIZE, WARM_SIZE = 1_000_000_000, 256 << 20, 64 << 20, 1 << 20
 PREFIX: Final = "bench-files"
 LIMIT_SECONDS: Final = 300
 TARGET: Final = Target(100, 64)
@@ -42,11 +48,13 @@ WORKFLOW: Final = {
 
 
 async def run(stack: Stack, *, quick: bool, say: Say) -> Section:
-    """Measure over Redis, and over Kafka where it can be run."""
+    """Measure over Redis, through a bucket, and over Kafka where it can be run."""
     section = Section("files")
     size, rounds = (QUICK_SIZE, 1) if quick else (SIZE, 2)
     say("files: over Redis")
     _report(section, f"{size / 1e6:.0f} MB over Redis", await _rounds(stack, size, rounds))
+    say("files: through a bucket")
+    await _through_a_bucket(stack, section, (SMALL_SIZE, size), rounds)
     if missing := why_not():
         section.notes.append(f"over Kafka: not measured: {missing}")
         return section
@@ -60,6 +68,22 @@ async def run(stack: Stack, *, quick: bool, say: Say) -> Section:
         stack.channels = {}
         await asyncio.to_thread(kafka.stop)
     return section
+
+
+async def _through_a_bucket(
+    stack: Stack, section: Section, sizes: Sequence[int], rounds: int
+) -> None:
+    """Measure with BLOB_URL; each size with engines of its own, for what one leaves is idle to the next."""
+    server = S3Server()
+    await asyncio.to_thread(server.start)
+    try:
+        for size in sizes:
+            stack.channels = await asyncio.to_thread(server.environment)
+            what = f"{size / 1e6:.0f} MB through a bucket"
+            _report(section, what, await _rounds(stack, size, rounds))
+    finally:
+        stack.channels = {}
+        await asyncio.to_thread(server.stop)
 
 
 Round = tuple[float, dict[str, float]]

@@ -18,10 +18,10 @@ from blueengine.runtime import frames, logs
 from blueengine.runtime.ending import Endings
 from blueengine.runtime.instance import Instance
 from blueengine.runtime.part import (
+    LEAST_WINDOW_MESSAGES,
     NO_MORE,
     SPANS,
     WINDOW_BYTES,
-    WINDOW_MESSAGES,
     Call,
     Message,
     Output,
@@ -42,7 +42,7 @@ from blueengine.wire.plan import CLIENT
 from blueengine.wire.report import Outcome
 from blueengine.wire.spec import FORWARD, STATUS
 
-CREDIT_MESSAGES: Final = WINDOW_MESSAGES // 4
+CREDIT_MESSAGES: Final = LEAST_WINDOW_MESSAGES // 2
 CREDIT_BYTES: Final = WINDOW_BYTES // 4
 _RUNNING: Final = State.RUNNING  # found once: members of an Enum are slow to find
 _END: Final = Kind.END

@@ -15,13 +15,23 @@ from typing import IO, Final
 import msgspec
 
 from blueengine.runtime import frames
-from blueengine.runtime.part import BLOB_SHARE, WINDOW_BYTES, WINDOW_MESSAGES, Message
+from blueengine.runtime.part import (
+    BLOB_SHARE,
+    LEAST_WINDOW_MESSAGES,
+    WINDOW_BYTES,
+    WINDOW_MESSAGES,
+    Message,
+)
 from blueengine.wire.plan import CLIENT
 
 SEGMENT_BYTES: Final = 16 << 20
 """How much goes into one file; it is given back to the disk when all of it was read."""
 READ_MESSAGES: Final = 64
 """How many are read at once."""
+LONG_MESSAGES: Final = LEAST_WINDOW_MESSAGES // 2
+LONG_BYTES: Final = WINDOW_BYTES * 3 // 4
+"""Where so much waits, a sender may have no room: it may count what was consumed as well and was not
+given back, because it was too little for a credit."""
 
 _encoder = msgspec.msgpack.Encoder()
 _Record = tuple[str, bytes, bytes, str, str, str, int, str]
@@ -106,8 +116,7 @@ class Spool:
     @property
     def is_long(self) -> bool:
         """Whether so much waits here that a sender may have no room."""
-        # it may have consumed nearly a quarter of the window that was not given back
-        return self._owed >= WINDOW_MESSAGES * 3 // 4 or self._owed_bytes >= WINDOW_BYTES * 3 // 4
+        return self._owed >= LONG_MESSAGES or self._owed_bytes >= LONG_BYTES
 
     def append(self, message: Message) -> None:
         """Put a message behind all others."""

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.client import ConnectionGroup
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
+from aiokafka.errors import MessageSizeTooLargeError, TopicAuthorizationFailedError
 from aiokafka.protocol.admin import DeleteRecordsRequest
 
 from blueengine.errors import (
@@ -31,10 +31,20 @@ from blueengine.kit import aio
 from blueengine.kit.backoff import delays
 from blueengine.kit.redis_link import Reply
 from blueengine.settings.kafka import KafkaSettings
-from blueengine.transport import kafka_topics
 from blueengine.transport.base import Run, singly, too_large
+from blueengine.transport.kafka_client import (
+    BROKEN,
+    OVERHEAD_BYTES,
+    REQUEST_MS,
+    at_most,
+    away,
+    check,
+    client_options,
+    last_word,
+    look,
+)
 from blueengine.transport.kafka_inbox import KafkaInbox
-from blueengine.transport.kafka_topics import OVERHEAD_BYTES, REQUEST_MS, client_options
+from blueengine.transport.kafka_topics import topics
 from blueengine.wire import codec, names
 from blueengine.wire.envelope import Header
 
@@ -87,7 +97,7 @@ class KafkaTransport:
         self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._outlets: dict[str, _Outlet] = {}
-        self._producers = _Producers(settings)
+        self._producers = _Producers(settings, patience)
         topic = names.inbox_topic(settings.topic_prefix, instance)
         self._inbox = KafkaInbox(settings, topic, patience=patience, is_there=self._inbox_is_there)
         self._untrimmed = self._untrimmed_bytes = 0
@@ -122,15 +132,19 @@ class KafkaTransport:
             ) from error
 
     async def _connect(self) -> None:
-        async with kafka_topics.topics(self._settings) as topics:
-            fresh = await topics.make(self._instance) or self._made
+        async with topics(self._settings) as admin:
+            fresh = await admin.make(self._instance) or self._made
         self._made = True
+        connecting = self._loop.create_task(self._producers.get(), name="kafka-producer")
         try:
             # what is in an older one was for an earlier process of this name
-            await asyncio.gather(self._inbox.open(0 if fresh else None), self._producers.get())
-        except (KafkaError, OSError) as exc:
+            await self._inbox.open(0 if fresh else None)
+            await connecting
+        except BROKEN as exc:
             await self._inbox.close()
-            raise kafka_topics.away(self._settings, exc) from exc
+            raise away(self._settings, exc) from exc
+        finally:
+            await aio.cancel(connecting)
 
     async def close(self) -> None:
         """Disconnect and remove the inbox; what was not acknowledged yet fails."""
@@ -146,9 +160,9 @@ class KafkaTransport:
             try:
                 async with (
                     asyncio.timeout(STOP_SECONDS),
-                    kafka_topics.topics(self._settings) as topics,
+                    topics(self._settings) as admin,
                 ):
-                    await topics.remove([self._instance])
+                    await admin.remove([self._instance])
             except (ChannelError, TimeoutError) as exc:
                 log.warning("the inbox is left to be removed by management: %s", exc)
 
@@ -201,14 +215,15 @@ class KafkaTransport:
                 self._outlets.pop(instance, None)
 
     async def _deliver_batch(self, outlet: _Outlet) -> None:
+        producer: Any = None
         try:
             async with asyncio.timeout_at(outlet.waiting[0].give_up_at):
-                await self._try_batch(outlet)
+                producer = await self._producers.get()
+                await self._try_batch(producer, outlet)
         except TimeoutError:
-            why = kafka_topics.last_word.text or "it does not acknowledge what is sent"
-            error = kafka_topics.away(self._settings, f"{why} (for {self._patience:g} s)")
-            self._fail(outlet, error)
-            self._producers.give_up()  # what it holds must not arrive after all
+            why = last_word.text or "it does not acknowledge what is sent"
+            self._fail(outlet, away(self._settings, f"{why} (for {self._patience:g} s)"))
+            self._producers.give_up(producer)  # what it holds must not arrive after all
         except MessageSizeTooLargeError:
             # somebody made the topic smaller than we asked for
             size = max(len(item.value) for item in outlet.waiting)
@@ -216,12 +231,11 @@ class KafkaTransport:
             self._fail(outlet, too_large(outlet.waiting[0].channel, size, limit, SETTING))
         except TopicAuthorizationFailedError:
             self._fail(outlet, ChannelError(f"Kafka does not let us write to {outlet.topic}"))
-        except (KafkaError, OSError) as exc:
+        except BROKEN as exc:
             log.warning("Kafka: begin anew with a producer, for %r", exc)
-            self._producers.give_up()
+            self._producers.give_up(producer)
 
-    async def _try_batch(self, outlet: _Outlet) -> None:
-        producer = await self._producers.get()
+    async def _try_batch(self, producer: Any, outlet: _Outlet) -> None:
         if not await _is_known(producer.client, outlet.topic):
             log.info("dropped %d messages to %s, which is gone", len(outlet.waiting), outlet.topic)
             _settle(outlet, len(outlet.waiting))
@@ -232,10 +246,10 @@ class KafkaTransport:
                 break
             count += 1
         sent = await producer.send_batch(batch, outlet.topic, partition=0)
+        sent.add_done_callback(aio.take_note)
         while not (await asyncio.wait((sent,), timeout=LOOK_SECONDS))[0]:
             if not await _is_known(producer.client, outlet.topic):
-                self._producers.give_up()  # it would try for ever
-                sent.add_done_callback(aio.take_note)
+                self._producers.give_up(producer)  # it would try for ever
                 return
         sent.result()
         _settle(outlet, count)
@@ -271,9 +285,9 @@ class KafkaTransport:
     async def _inbox_is_there(self) -> bool:
         try:
             client = (await self._producers.get()).client
-        except (KafkaError, OSError):
+            return await _is_known(client, self._inbox.inbox.topic, afresh=True)
+        except BROKEN:
             return True  # nobody says that it is not
-        return await _is_known(client, self._inbox.inbox.topic, afresh=True)
 
     def _trim(self) -> None:
         """Have brokers remove what was read, beside everything else."""
@@ -293,17 +307,20 @@ class KafkaTransport:
             request = DeleteRecordsRequest([(inbox.topic, [(0, offset)])], REQUEST_MS)
             # on a connection of its own: brokers answer this when all copies have done it
             await client.send(node, request, group=ConnectionGroup.COORDINATION)
-        except (KafkaError, OSError, TimeoutError, ChannelError) as exc:
+        except BROKEN as exc:
             log.info("what was read is removed later: %r", exc)
 
 
 class _Producers:
     """The producer in use; one that cannot go on is replaced by a new one."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, patience: float) -> None:
         self._settings = settings
+        self._patience = patience
         self._lock = asyncio.Lock()
         self._current: Any = None
+        self._delays = delays(0.05, 1.0)
+        """How long to wait when none can be had."""
         self._ending: set[asyncio.Task[None]] = set()
 
     async def get(self) -> Any:
@@ -311,22 +328,28 @@ class _Producers:
 
         Raises:
             KafkaError: No broker can be reached.
+            OSError: One does not answer.
         """
         async with self._lock:
             if self._current is None:
-                self._current = await self._begin()
+                try:
+                    self._current = await self._begin()
+                except BROKEN:
+                    await asyncio.sleep(next(self._delays))  # and so does whoever asks next
+                    raise
+                self._delays = delays(0.05, 1.0)
             return self._current
 
-    def give_up(self) -> None:
-        """Use the current one no more; it ends beside everything else."""
-        if self._current is not None:
-            ending = asyncio.get_running_loop().create_task(_end(self._current), name="kafka-end")
+    def give_up(self, producer: Any) -> None:
+        """Use this one no more; it ends beside everything else."""
+        if producer is not None and producer is self._current:
+            ending = asyncio.get_running_loop().create_task(_end(producer), name="kafka-end")
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
             self._current = None
 
     async def close(self) -> None:
-        self.give_up()
+        self.give_up(self._current)
         if self._ending:
             await asyncio.wait(self._ending)
 
@@ -342,7 +365,8 @@ class _Producers:
             max_request_size=limit,
         )
         try:
-            await producer.start()
+            async with asyncio.timeout(self._patience):  # it would try for ever
+                await producer.start()
         except BaseException:
             await _end(producer)
             raise
@@ -367,12 +391,12 @@ async def _end(producer: Any) -> None:
 
     Left alone, its sender tries for ever, and so does an orderly stop.
     """
-    await kafka_topics.at_most(producer.stop(), STOP_SECONDS)
+    await at_most(producer.stop(), STOP_SECONDS)
     sender = producer._sender.sender_task  # noqa: SLF001 - nothing public ends it
     while sender is not None and not sender.done():
         sender.cancel()  # each time one of the requests it waits for
         await asyncio.wait((sender,), timeout=0.05)
-    await kafka_topics.at_most(producer.client.close(), STOP_SECONDS)
+    await at_most(producer.client.close(), STOP_SECONDS)
 
 
 async def _is_known(client: Any, topic: str, *, afresh: bool = False) -> bool:
@@ -380,16 +404,17 @@ async def _is_known(client: Any, topic: str, *, afresh: bool = False) -> bool:
 
     It takes as long as no broker answers; ``afresh`` takes that for a yes.
     """
+    check(client)
     cluster = client.cluster
     if not afresh and cluster.partitions_for_topic(topic) is not None:
         return True
     loop = asyncio.get_running_loop()
-    await client.add_topic(topic)
+    client.add_topic(topic)
     unknown_since = loop.time()
     for delay in delays(0.02, 0.2):
         if not afresh and cluster.partitions_for_topic(topic) is not None:
             break  # it was just added
-        answered = await client.force_metadata_update()
+        answered = await look(client)
         if cluster.partitions_for_topic(topic) is not None or (afresh and not answered):
             break
         if not answered:
@@ -402,6 +427,6 @@ async def _is_known(client: Any, topic: str, *, afresh: bool = False) -> bool:
 
 def _settle(outlet: _Outlet, count: int) -> None:
     for _ in range(count):
-        future = outlet.waiting.popleft().future
-        if not future.done():
-            future.set_result(None)
+        item = outlet.waiting.popleft()
+        if not item.future.done():
+            item.future.set_result(None)

@@ -1,11 +1,12 @@
 """Reading one inbox: a topic of one partition, by assignment, from where it was left.
 
 aiokafka reads in the background and says nothing while it cannot; so what is listened to is when
-the broker last answered, be it that there is nothing. A reader that is silent for too long is
-replaced by a new one, at the same place.
+the broker last answered, be it that there is nothing. A reader that is silent for too long, or whose
+background has ended, is replaced by a new one, at the same place.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -14,8 +15,16 @@ from aiokafka.errors import KafkaError
 
 from blueengine.errors import ChannelsAwayError, InboxLostError
 from blueengine.settings.kafka import KafkaSettings
-from blueengine.transport import kafka_topics
-from blueengine.transport.kafka_topics import OVERHEAD_BYTES, client_options
+from blueengine.transport.kafka_client import (
+    BROKEN,
+    OVERHEAD_BYTES,
+    at_most,
+    away,
+    check,
+    client_options,
+)
+
+log = logging.getLogger(__name__)
 
 FETCH_BYTES: Final = 4 << 20
 LONGEST_WAIT: Final = 5.0
@@ -78,6 +87,15 @@ class KafkaInbox:
                 return ()
         consumer: Any = self._consumer
         try:
+            _check(consumer)
+        except KafkaError as exc:
+            log.warning("begin anew to read %s: %s", self.inbox.topic, exc)
+            self._check_patience()
+            await self.close()
+            # one that ends whenever it begins is no reason to spin
+            await asyncio.sleep(self._begun_at + TRY_SECONDS - asyncio.get_running_loop().time())
+            return ()
+        try:
             found = await consumer.getmany(self.inbox, timeout_ms=int(IDLE_SECONDS * 1000))
         except KafkaError as exc:
             raise InboxLostError(f"the inbox {self.inbox.topic} cannot be read: {exc!r}") from exc
@@ -112,9 +130,9 @@ class KafkaInbox:
                     self.position = await consumer.position(self.inbox)
                 else:
                     consumer.seek(self.inbox, self.position)
-        except (KafkaError, OSError, TimeoutError) as exc:
+        except BROKEN as exc:
             await _end(consumer)
-            raise kafka_topics.away(self._settings, exc) from exc
+            raise away(self._settings, exc) from exc
         except BaseException:
             await _end(consumer)
             raise
@@ -125,11 +143,13 @@ class KafkaInbox:
         """See that the broker still answers."""
         heard = self._consumer.last_poll_timestamp(self.inbox)
         now = asyncio.get_running_loop().time()
-        if something_came or heard != self._heard:
+        if something_came or heard not in {None, self._heard}:  # None: not yet, of a new one
             self._heard, self._heard_at = heard, now
             return
-        self._check_patience()
-        if now - max(self._heard_at, self._begun_at) > 2 * self._wait + IDLE_SECONDS:
+        silent = now - max(self._heard_at, self._begun_at)
+        if silent > self._wait + IDLE_SECONDS:  # a new one has had the time for its first answer
+            self._check_patience()
+        if silent > 2 * self._wait + IDLE_SECONDS:
             if not await self._ask_whether_there():
                 raise InboxLostError(f"the inbox {self.inbox.topic} was removed from Kafka")
             await self.close()  # it may have come to a stop; a new one begins where it was
@@ -145,11 +165,23 @@ class KafkaInbox:
     def _check_patience(self) -> None:
         silent = asyncio.get_running_loop().time() - self._heard_at
         if silent > self._patience:
-            raise kafka_topics.away(self._settings, f"silent for {silent:.0f} s")
+            raise away(self._settings, f"silent for {silent:.0f} s")
+
+
+def _check(consumer: Any) -> None:
+    """See that a consumer still reads.
+
+    Raises:
+        KafkaError: It does not, and never will again.
+    """
+    check(consumer._client)  # noqa: SLF001 - nothing public tells
+    fetching = consumer._fetcher.error_future  # noqa: SLF001
+    if fetching.done():
+        raise KafkaError("the consumer has stopped fetching")
 
 
 async def _end(consumer: Any) -> None:
     """End a consumer, come what may: ``stop`` may end early, with what stopped its reading."""
-    await kafka_topics.at_most(consumer.stop(), STOP_SECONDS)
+    await at_most(consumer.stop(), STOP_SECONDS)
     # nothing public does it when that ended early
-    await kafka_topics.at_most(consumer._client.close(), STOP_SECONDS)  # noqa: SLF001
+    await at_most(consumer._client.close(), STOP_SECONDS)  # noqa: SLF001

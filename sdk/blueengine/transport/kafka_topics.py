@@ -1,111 +1,35 @@
-"""Inboxes as Kafka topics: how to connect, make, list and remove them.
+"""Inboxes as Kafka topics: how to make, list and remove them.
 
 Used by an instance for its own inbox, and by management for those that dead instances left.
 """
 
 import asyncio
-import logging
-import ssl
-from collections.abc import AsyncGenerator, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import (
-    KafkaError,
-    TopicAlreadyExistsError,
-    UnknownTopicOrPartitionError,
-    for_code,
-)
+from aiokafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
-from blueengine.errors import ChannelError, ChannelsAwayError, SettingsError
-from blueengine.kit import aio
+from blueengine.errors import ChannelError
 from blueengine.settings.kafka import KafkaSettings
+from blueengine.transport.kafka_client import (
+    BROKEN,
+    OVERHEAD_BYTES,
+    REQUEST_MS,
+    at_most,
+    away,
+    client_options,
+    last_word,
+)
 from blueengine.wire import names
 
-REQUEST_MS: Final = 10_000
-"""A broker silent for so long counts as gone; shorter than any sensible patience."""
-BACKOFF_MS: Final = 200
 SEGMENT_BYTES: Final = 32 << 20
 """Brokers remove what was read in files of this size."""
 INDEX_BYTES: Final = 1 << 20
-OVERHEAD_BYTES: Final = 1 << 20
-"""Room beside the largest payload; the first header on a way carries the plan of the session."""
-
-
-async def at_most(ending: Coroutine[Any, Any, None], seconds: float) -> None:
-    """Let something end, but wait no longer than this; how it ends does not matter."""
-    task = asyncio.get_running_loop().create_task(ending, name="kafka-end")
-    task.add_done_callback(aio.take_note)
-    await asyncio.wait((task,), timeout=seconds)
-    if not task.done():
-        await aio.cancel(task)
-
-
-class LastWord(logging.Handler):
-    """Keeps what aiokafka last complained of, and nothing else of its log.
-
-    It tells why it cannot connect only there, again and again for as long as that lasts.
-    """
-
-    def __init__(self) -> None:
-        """Begin with nothing."""
-        super().__init__(logging.WARNING)
-        self.text = ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep a complaint."""
-        self.text = record.getMessage()
-
-
-last_word: Final = LastWord()
-
-
-def hush() -> None:
-    """Have aiokafka's log go to ``last_word`` alone."""
-    logger = logging.getLogger("aiokafka")
-    if last_word not in logger.handlers:
-        logger.addHandler(last_word)
-        logger.propagate = False
-
-
-def away(settings: KafkaSettings, why: object = "") -> ChannelsAwayError:
-    """Return the error that says that Kafka is away, with the reason as far as it is known."""
-    reason = str(why) or last_word.text
-    return ChannelsAwayError(f"Kafka at {settings} is away" + (f": {reason}" if reason else ""))
-
-
-def client_options(settings: KafkaSettings) -> dict[str, Any]:
-    """Return what every client of aiokafka is given.
-
-    Raises:
-        SettingsError: A file for TLS cannot be read.
-    """
-    hush()
-    login = bool(settings.sasl_mechanism)
-    options: dict[str, Any] = {
-        "bootstrap_servers": settings.addresses,
-        "request_timeout_ms": REQUEST_MS,
-        "retry_backoff_ms": BACKOFF_MS,
-        "security_protocol": ("SASL_" if login else "") + ("SSL" if settings.tls else "PLAINTEXT"),
-    }
-    if login:
-        options["sasl_mechanism"] = settings.sasl_mechanism
-        options["sasl_plain_username"] = settings.username
-        options["sasl_plain_password"] = settings.password
-    if settings.tls:
-        options["ssl_context"] = _tls(settings)
-    return options
-
-
-def _tls(settings: KafkaSettings) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=settings.ca_file or None)
-        if settings.cert_file:
-            context.load_cert_chain(settings.cert_file, settings.key_file or None)
-    except OSError as exc:  # ssl.SSLError is one, too
-        raise SettingsError(f"the files for TLS to Kafka cannot be used: {exc}") from exc
-    return context
+LONGEST_SECONDS: Final = 60.0
+"""How long what is asked of one connection may take together; each request has its own limit."""
+CLOSE_SECONDS: Final = 2.0
 
 
 class Topics:
@@ -173,7 +97,7 @@ class Topics:
 
 @asynccontextmanager
 async def topics(settings: KafkaSettings) -> AsyncGenerator[Topics]:
-    """Connect for the time of the context.
+    """Connect for the time of the context, a minute at most.
 
     Raises:
         ChannelsAwayError: No broker can be reached, or the connection was lost.
@@ -181,9 +105,10 @@ async def topics(settings: KafkaSettings) -> AsyncGenerator[Topics]:
     """
     admin = AIOKafkaAdminClient(**client_options(settings))
     try:
-        await admin.start()
-        yield Topics(admin, settings)
-    except (KafkaError, OSError, TimeoutError) as exc:
+        async with asyncio.timeout(LONGEST_SECONDS):
+            await admin.start()
+            yield Topics(admin, settings)
+    except BROKEN as exc:  # TimeoutError is an OSError
         raise away(settings, last_word.text or repr(exc)) from exc
     finally:
-        await admin.close()
+        await at_most(admin.close(), CLOSE_SECONDS)

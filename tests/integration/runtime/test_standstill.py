@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 
+from blueengine.runtime.part import WINDOW_MESSAGES
 from blueengine.wire.plan import Plan
 from tests.integration.runtime.site import Platform, Site, a_graph, a_site
 from tests.kit.engines.process import EngineProcess, Gate
@@ -85,7 +86,7 @@ async def got_all(platform: Platform, session: str, count: int) -> None:
 async def test_a_branch_that_needs_all_before_it_writes_anything(
     platform: Platform, one_channel: bool
 ) -> None:
-    count = 3000  # the window is 256
+    count = 5 * WINDOW_MESSAGES
     session = await platform.submit(
         branches(one_channel=one_channel), {"count": count, "size": 2000}
     )
@@ -96,8 +97,9 @@ async def test_a_branch_that_needs_all_before_it_writes_anything(
 async def test_a_branch_that_hears_of_the_session_only_behind_all_of_the_other(
     platform: Platform,
 ) -> None:
-    session = await platform.submit(branches(), {"count": 2000, "size": 400, "apart": True})
-    await got_all(platform, session, 2000)
+    count = 3 * WINDOW_MESSAGES
+    session = await platform.submit(branches(), {"count": count, "size": 400, "apart": True})
+    await got_all(platform, session, count)
 
 
 async def test_large_messages(platform: Platform) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from blueengine.errors import MessageLostError
-from blueengine.runtime.part import NO_MORE, Output, Part, Route, weight, wire
+from blueengine.runtime.part import NO_MORE, WINDOW_MESSAGES, Output, Part, Route, weight, wire
 from blueengine.wire.command import Start
 from blueengine.wire.envelope import Kind
 from blueengine.wire.plan import CLIENT, Channel, Node, Plan
@@ -114,13 +114,13 @@ def test_results_are_taken_once_with_the_number_of_the_first() -> None:
 
 
 def test_a_window_is_full_by_messages_or_bytes() -> None:
-    assert Route("n", "i", messages=255).has_room
-    assert not Route("n", "i", messages=256).has_room
+    assert Route("n", "i", messages=WINDOW_MESSAGES - 1).has_room
+    assert not Route("n", "i", messages=WINDOW_MESSAGES).has_room
     assert not Route("n", "i", size=8 << 20).has_room
 
 
 def test_an_output_has_room_when_every_reader_and_the_store_have() -> None:
-    full, empty = Route("n", "i", messages=256), Route("m", "i")
+    full, empty = Route("n", "i", messages=WINDOW_MESSAGES), Route("m", "i")
     assert Output("c", "JSON", [empty], True).has_room
     assert not Output("c", "JSON", [empty, full], True).has_room
     assert not Output("c", "JSON", [empty], True, saving=2048).has_room

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from blueengine.runtime import frames
 from blueengine.runtime.part import BLOB_SHARE, WINDOW_BYTES, WINDOW_MESSAGES, Message, Source
-from blueengine.runtime.spool import SEGMENT_BYTES, Disk, Spool
+from blueengine.runtime.spool import LONG_MESSAGES, SEGMENT_BYTES, Disk, Spool
 
 LIMIT = 1 << 30
 
@@ -41,13 +41,14 @@ def give_back(spool: Spool, messages: list[Message]) -> None:
 
 def test_what_came_first_goes_first_over_memory_and_disk(disk: Disk) -> None:
     spool = Spool(disk)
-    for n in range(1000):
+    count = 4 * WINDOW_MESSAGES
+    for n in range(count):
         spool.append(a_message(n))
         if n % 300 == 299:
             give_back(spool, spool.owed())
-    assert len(spool) == 1000
+    assert len(spool) == count
     assert disk.used > 0
-    assert [number(spool.popleft()) for _ in range(1000)] == list(range(1000))
+    assert [number(spool.popleft()) for _ in range(count)] == list(range(count))
     assert (len(spool), disk.used) == (0, 0)
 
 
@@ -69,9 +70,7 @@ def test_what_a_client_sent_never_goes_to_disk(disk: Disk) -> None:
     assert disk.used == 0
 
 
-@pytest.mark.parametrize(
-    ("count", "size"), [(WINDOW_MESSAGES * 3 // 4, 10), (3, WINDOW_BYTES // 4)]
-)
+@pytest.mark.parametrize(("count", "size"), [(LONG_MESSAGES, 10), (3, WINDOW_BYTES // 4)])
 def test_it_is_long_when_a_sender_may_have_no_room(disk: Disk, count: int, size: int) -> None:
     spool = Spool(disk)
     for n in range(count - 1):
@@ -147,7 +146,7 @@ def test_it_is_full_at_the_limit(tmp_path: Path) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     steps=st.lists(
-        st.tuples(st.sampled_from(["put", "take", "give"]), st.integers(1, 300)), max_size=30
+        st.tuples(st.sampled_from(["put", "take", "give"]), st.integers(1, 900)), max_size=30
     )
 )
 def test_it_is_a_queue_whatever_happens_in_between(

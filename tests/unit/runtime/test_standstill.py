@@ -9,7 +9,7 @@ import pytest
 
 from blueengine.runtime import frames
 from blueengine.runtime.part import WINDOW_MESSAGES, Message, Source
-from blueengine.runtime.spool import Disk, Spool
+from blueengine.runtime.spool import LONG_MESSAGES, Disk, Spool
 from blueengine.runtime.standstill import Look, Standstill
 
 PORT = "In"
@@ -77,7 +77,7 @@ async def test_messages_that_no_window_bounds_are_left_alone(given: Given) -> No
         given.wait(sender="")
     assert (given.back, given.disk.used, given.spool.owed()) == ([], 0, [])
     given.part.look = None
-    for n in range(WINDOW_MESSAGES * 3 // 4):
+    for n in range(LONG_MESSAGES):
         assert not given.spool.is_long, n
         given.wait()
     assert given.spool.is_long
