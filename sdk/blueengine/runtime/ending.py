@@ -40,14 +40,7 @@ class Endings:
         for run, step in zip(part.steps, self._instance.steps, strict=True):
             if not run.idle:
                 return
-            if leftover := run.join.leftover():
-                counted = ", ".join(f"{count} on {name!r}" for name, count in leftover.items())
-                self.fail(
-                    part,
-                    "no-partner",
-                    f"the inputs of step {step.name!r} ended, but some messages found no partner on"
-                    f" the other required channels: {counted}",
-                )
+            if self.fail_of_leftover(part, run):
                 return
             if step.end_func is not None and not run.at_end:
                 run.at_end = True  # once; what it forwards is still for the steps behind it
@@ -55,6 +48,19 @@ class Endings:
                 self.on_call(part, run)
                 return
         self.end(part, Outcome.FINISHED, None)
+
+    def fail_of_leftover(self, part: Part, run: StepRun) -> bool:
+        """End a part in which messages of required channels wait for what will not come, if any do."""
+        leftover = run.join.leftover()
+        if leftover:
+            counted = ", ".join(f"{count} on {name!r}" for name, count in leftover.items())
+            self.fail(
+                part,
+                "no-partner",
+                f"the inputs of step {self._instance.steps[run.index].name!r} ended, but some messages"
+                f" found no partner on the other required channels: {counted}",
+            )
+        return bool(leftover)
 
     def fail(
         self, part: Part, code: str, message: str, trace: str = "", *, again: bool = False

@@ -20,6 +20,7 @@ from blueengine.runtime.instance import Instance
 from blueengine.runtime.part import (
     LEAST_WINDOW_MESSAGES,
     NO_MORE,
+    PASSED_ON,
     SPANS,
     WINDOW_BYTES,
     Call,
@@ -46,8 +47,6 @@ CREDIT_MESSAGES: Final = LEAST_WINDOW_MESSAGES // 2
 CREDIT_BYTES: Final = WINDOW_BYTES // 4
 _RUNNING: Final = State.RUNNING  # found once: members of an Enum are slow to find
 _END: Final = Kind.END
-FORWARDED: Final = 64
-"""Calls that may wait for a step before the step that forwards to it must wait."""
 
 
 class Flow:
@@ -63,7 +62,7 @@ class Flow:
             instance.porter.bind(self.arrive, self._unblock, endings)
         self.taps = Taps(instance)
         self._came, self._went = instance.numbers.came, instance.numbers.went
-        self.standstill = Standstill(instance, self._give_back, endings.fail, self._is_shared)
+        self.standstill = Standstill(instance, self, endings)
         self._takers: dict[str, list[int]] = {}
         """Input port -> places of the steps that read it."""
         for index, step in enumerate(instance.steps):
@@ -158,7 +157,7 @@ class Flow:
             self._offer_to(part, part.steps[index], port, message)
 
     def _offer_to(self, part: Part, run: StepRun, port: str, message: Message) -> None:
-        if part.finishing:
+        if part.finishing or run.alone:
             return
         if run.join.single:  # the message is a call of its own
             (message.first or message).uses += 1
@@ -192,8 +191,10 @@ class Flow:
             run.queue.append(Call(messages, size))
             run.queued_bytes += size
 
-    def _is_shared(self, part: Part, port: str) -> bool:
+    def is_shared(self, part: Part, port: str) -> bool:
         """Whether a message at this port is at another one, too."""
+        if port == FORWARD:  # it goes to the next step, whoever else reads such
+            return False
         channel = part.node.reads.get(port, "")
         return len(self._takers[port]) > 1 or len(part.ports.get(channel, ())) > 1
 
@@ -214,7 +215,7 @@ class Flow:
             worker.hungry.append((part, run))
         if run.index and not part.blocked:
             before = part.steps[run.index - 1]
-            if before.held and not _is_full(run):
+            if before.held and not run.is_full:
                 self._let_go(part, before)
 
     def feed_next(self, worker: WorkerProcess) -> None:
@@ -241,8 +242,16 @@ class Flow:
 
     def _let_all_go(self, part: Part) -> None:
         for run, following in zip(part.steps, [*part.steps[1:], None], strict=True):
-            if run.held and not (following and _is_full(following)):
+            if run.held and not (following and following.is_full):
                 self._let_go(part, run)
+
+    def let_go_alone(self, part: Part, run: StepRun) -> None:
+        """Let go of what a step cannot join with others any more, and of what still comes."""
+        run.alone = True
+        for spool in run.spools.values():
+            while len(spool):
+                self._consumed(part, spool.popleft())
+        self.feed(part, run)
 
     def _consumed(self, part: Part, message: Message) -> None:
         """Note that one use of a message is over; after the last, its sender has the space again.
@@ -256,15 +265,15 @@ class Flow:
         if message.own_file:
             Path(message.own_file).unlink(missing_ok=True)
         if message.sender != CLIENT:
-            self._give_back(part, message)
+            self.give_back(part, message)
         elif part.pushes:
             part.pushes.consumed(message.channel)
 
-    def _give_back(self, part: Part, message: Message) -> None:
+    def give_back(self, part: Part, message: Message) -> None:
         """Give the room of a message back to its sender, once."""
         message = message.first or message
         source, message.source = message.source, None
-        if source is None:
+        if source is None or source is PASSED_ON:  # a step is let go when the next one is fed
             return
         source.consumed_messages += len(message.item.payloads)
         source.consumed_bytes += message.size
@@ -295,10 +304,11 @@ class Flow:
             item = frames.Item(FORWARD, frame.payloads, frame.meta, frame.file)
             for some in (item,) if following.join.single else item.singly():
                 size = frame.size if some is item else len(some.payloads[0])
-                message = Message(some, None, "", "", size, frame.file, 1)
+                node = part.start.node
+                message = Message(some, PASSED_ON, "", node, size, frame.file, 1)
                 self._offer_to(part, following, FORWARD, message)
                 self._consumed(part, message)
-            if _is_full(following):
+            if following.is_full:
                 self._hold(part, run)
             return
         output = part.outputs.get(frame.port)
@@ -454,8 +464,3 @@ class Flow:
                 self._endings.fail(part, frame.code, frame.error, frame.traceback)
             else:
                 self._endings.look_for_end(part)
-
-
-def _is_full(run: StepRun) -> bool:
-    """Whether enough waits for a step."""
-    return len(run.queue) >= FORWARDED or run.queued_bytes >= WINDOW_BYTES

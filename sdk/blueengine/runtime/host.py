@@ -382,7 +382,9 @@ class Host:
         spools: dict[str, Spool] = {}
 
         def queue(port: str) -> Spool:
-            disk = part.disk = part.disk or Disk(self._instance.folder, self._instance.spool_bytes)
+            here = self._instance
+            disk = part.disk or Disk(here.folder, here.spool_bytes, memory=here.shared)
+            part.disk = disk
             spool = spools[port] = Spool(disk)
             return spool
 

@@ -20,6 +20,7 @@ from blueengine.wire.command import Start
 from blueengine.wire.envelope import Kind
 from blueengine.wire.plan import CLIENT, Plan
 from blueengine.wire.report import Tally
+from blueengine.wire.spec import FORWARD
 
 if TYPE_CHECKING:
     from blueengine.runtime.pushes import Pushes
@@ -38,6 +39,8 @@ what it does about full windows begins here."""
 RUN_MESSAGES: Final = 64
 RUN_BYTES: Final = 1 << 18
 """How much may go under one header before what comes next goes under another."""
+FORWARDED: Final = 64
+"""Calls that may wait for a step before the step that forwards to it must wait."""
 BLOB_SHARE: Final = 8
 """A byte in the blob store counts as one of so many in memory."""
 NO_MORE: Final = -1
@@ -74,15 +77,20 @@ class Source:
     """Since the last credit."""
 
 
+PASSED_ON: Final = Source()
+"""The source of all that steps forward: it counts while it waits in a join (``StepRun.is_full``)."""
+
+
 @dataclass(slots=True)
 class Message:
     """Input that came together, until its calls are done: a message, or a run of them."""
 
     item: frames.Item
     source: Source | None
-    """None: forwarded by the step before."""
+    """Who counts it against a window; None: nobody, or nobody any more."""
     channel: str
     sender: str
+    """The node; of what a step forwards to the next one, their own."""
     size: int
     """Bytes that count against the sender's window."""
     own_file: str = ""
@@ -125,11 +133,23 @@ class StepRun:
     """The last message of each channel whose last message is repeated."""
     spools: "Mapping[str, Spool]" = field(default_factory=dict)
     """Port -> where its messages wait for those of others."""
+    alone: bool = False
+    """What it joins with others can have no partner any more: it is let go as it comes."""
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing is at work."""
         return not self.queue and not self.in_flight
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits for it that the step before it should forward no more."""
+        forwarded = self.spools.get(FORWARD)
+        return (
+            len(self.queue) >= FORWARDED
+            or self.queued_bytes >= WINDOW_BYTES
+            or (forwarded is not None and forwarded.is_full)
+        )
 
 
 @dataclass(slots=True)

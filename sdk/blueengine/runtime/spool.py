@@ -2,10 +2,12 @@
 
 What a sender still counts against its window stays in memory, and is bounded by that window. What it
 was given the room back for (because a session would wait for itself otherwise, see ``standstill``)
-goes to files that have no name: they are gone with the process, whatever ends it.
+goes to files that have no name: they are gone with the process, whatever ends it. What a step forwarded
+in shared memory is moved to a folder beside them, which goes with the part or the instance.
 """
 
 import contextlib
+import shutil
 import tempfile
 from collections import deque
 from collections.abc import Iterator
@@ -23,6 +25,7 @@ from blueengine.runtime.part import (
     Message,
 )
 from blueengine.wire.plan import CLIENT
+from blueengine.wire.spec import FORWARD
 
 SEGMENT_BYTES: Final = 16 << 20
 """How much goes into one file; it is given back to the disk when all of it was read."""
@@ -41,11 +44,13 @@ _decoder = msgspec.msgpack.Decoder(_Record)
 class Disk:
     """How much the queues of one part have on disk. Caller: the instance's loop."""
 
-    def __init__(self, folder: Path, limit: int) -> None:
-        """Use up to about ``limit`` bytes in ``folder``."""
+    def __init__(self, folder: Path, limit: int, *, memory: Path | None = None) -> None:
+        """Use up to about ``limit`` bytes in ``folder``; files below ``memory`` take up memory."""
         self.folder = folder
         self.limit = limit
         self.used = 0
+        self._memory = memory
+        self._moved = ""
         self._open: set[IO[bytes]] = set()
 
     @property
@@ -59,6 +64,17 @@ class Disk:
         self._open.add(file)
         return file
 
+    def take_in(self, file: str) -> str:
+        """Return where a file is that takes up no memory: here, if it was below ``memory``.
+
+        Raises:
+            OSError: It cannot be moved.
+        """
+        if self._memory is None or not Path(file).is_relative_to(self._memory):
+            return file
+        self._moved = self._moved or tempfile.mkdtemp(prefix="waiting-", dir=self.folder)
+        return shutil.move(file, self._moved)
+
     def end(self, file: IO[bytes]) -> None:
         """Give a file back to the disk."""
         self._open.discard(file)
@@ -71,6 +87,8 @@ class Disk:
                 OSError
             ):  # what was to be written there is not wanted any more
                 self.end(file)
+        if self._moved:
+            shutil.rmtree(self._moved, ignore_errors=True)
 
 
 class _Segment:
@@ -117,6 +135,11 @@ class Spool:
     def is_long(self) -> bool:
         """Whether so much waits here that a sender may have no room."""
         return self._owed >= LONG_MESSAGES or self._owed_bytes >= LONG_BYTES
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a whole window waits here: a sender that has no other reader has no room."""
+        return self._owed >= WINDOW_MESSAGES or self._owed_bytes >= WINDOW_BYTES
 
     def append(self, message: Message) -> None:
         """Put a message behind all others."""
@@ -172,7 +195,9 @@ class Spool:
             if not self._segments or self._segments[-1].written >= SEGMENT_BYTES:
                 self._segments.append(_Segment(self._disk.begin()))
             item = message.item
-            own_file = message.own_file if alone else ""
+            file, own_file = item.file, message.own_file if alone else ""
+            if own_file and item.port == FORWARD:
+                file = own_file = self._disk.take_in(file)
             if message.own_file and not alone:
                 self._disk.used -= _file_bytes(message)
             record = _encoder.encode(
@@ -180,7 +205,7 @@ class Spool:
                     item.port,
                     item.payloads[0],
                     item.meta,
-                    item.file,
+                    file,
                     message.channel,
                     message.sender,
                     message.size,
@@ -219,4 +244,5 @@ def _is_owed(message: Message) -> bool:
 
 
 def _file_bytes(message: Message) -> int:
-    return message.size * BLOB_SHARE
+    # what is forwarded may lie in memory, so it weighs what it is
+    return message.size if message.item.port == FORWARD else message.size * BLOB_SHARE

@@ -9,22 +9,23 @@ A part in which much waits for a partner, and which has nothing else to do, asks
 is waiting, too, passes the question on to those it waits for itself; who is at work lets it drop (an
 edge-chasing probe, after Chandy, Misra and Haas). If the question comes back, the session stands still: the
 part gives back the room of all that waits in it, and of as much again of what comes, twice as much each
-time. What that comes to beyond the memory of a window goes to disk (``spool``).
+time. What that comes to beyond the memory of a window goes to disk (``spool``). What a step forwards to
+the next one is bounded alike: the step is held while a window of it waits for partners.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from blueengine.kit import aio
-from blueengine.runtime import frames
+from blueengine.runtime import waiting
+from blueengine.runtime.ending import Endings
 from blueengine.runtime.instance import Instance
-from blueengine.runtime.part import WINDOW_BYTES, WINDOW_MESSAGES, Message, Part, State, StepRun
+from blueengine.runtime.part import WINDOW_BYTES, WINDOW_MESSAGES, Message, Part, StepRun
 from blueengine.wire import command, names
 from blueengine.wire import plan as plans
 from blueengine.wire.plan import CLIENT
-from blueengine.wire.spec import FORWARD
 
 FIRST_LOOK_SECONDS: Final = 0.1
 LAST_LOOK_SECONDS: Final = 2.0
@@ -54,28 +55,34 @@ class Look:
     """What may still be taken beyond the windows."""
 
 
+class Moves(Protocol):
+    """What is done with the messages of a part (see ``flow``)."""
+
+    def give_back(self, part: Part, message: Message) -> None:
+        """Give the room of a message back to its sender."""
+
+    def is_shared(self, part: Part, port: str) -> bool:
+        """Whether several steps or ports get the messages of a port."""
+
+    def let_go_alone(self, part: Part, run: StepRun) -> None:
+        """Let go of what a step cannot join with others any more."""
+
+    def feed(self, part: Part, run: StepRun) -> None:
+        """Make calls of a step, and let go the one before it, as far as there is room."""
+
+
 class Standstill:
     """Looks after the parts of one instance. Caller: its loop."""
 
-    def __init__(
-        self,
-        instance: Instance,
-        give_back: Callable[[Part, Message], None],
-        fail: Callable[[Part, str, str], None],
-        is_shared: Callable[[Part, str], bool],
-    ) -> None:
-        """Give room back by ``give_back``, end parts by ``fail``.
-
-        ``is_shared`` says whether several steps or ports get the messages of a port.
-        """
+    def __init__(self, instance: Instance, moves: Moves, endings: Endings) -> None:
+        """Move messages by ``moves``, end parts by ``endings``."""
         self._instance = instance
-        self._give_back = give_back
-        self._fail = fail
-        self._is_shared = is_shared
+        self._moves = moves
+        self._endings = endings
 
     def on_waiting(self, part: Part, run: StepRun, port: str, message: Message) -> None:
         """Note a message that found no partner yet."""
-        if message.sender == CLIENT:  # or the step before: no window bounds them
+        if message.sender == CLIENT:  # no window of ours bounds it
             return
         look = part.look
         if look is not None and look.messages > 0 and look.size > 0 and not _is_full(part):
@@ -102,7 +109,7 @@ class Standstill:
         look.looking = part.live and any(
             spool.is_long for run in part.steps for spool in run.spools.values()
         )
-        if not look.looking:
+        if not look.looking or self._let_go_alone(part):
             return
         if waits_for := self._awaited(part):
             look.number += 1
@@ -113,8 +120,23 @@ class Standstill:
                 command.Probe(*part.key, part.start.node, look.number, self._instance.id),
                 waits_for,
             )
+        elif waiting.waits_for_end(part, self._instance.steps):
+            self._stands_still(part, look)
         look.seconds = min(2 * look.seconds, LAST_LOOK_SECONDS)
         self._look_later(part, look)
+
+    def _let_go_alone(self, part: Part) -> bool:
+        """End what waits for partners that cannot come any more; whether that ended the part.
+
+        The end of the session would show it, but it may not come: who writes has no room.
+        """
+        for run in part.steps:
+            much = any(spool.is_long for spool in run.spools.values())
+            if much and waiting.is_over(part, self._instance.steps, run.index):
+                if self._endings.fail_of_leftover(part, run):
+                    return True
+                self._moves.let_go_alone(part, run)
+        return False
 
     def on_probe(self, part: Part | None, probe: command.Probe) -> None:
         """Take a question: pass it on, answer it, or let it drop."""
@@ -160,7 +182,7 @@ class Standstill:
         look.in_a_row += 1
         if _is_full(part):
             if look.in_a_row >= GIVE_UP:
-                self._fail(part, "spool-full", self._explain(part))
+                self._endings.fail(part, "spool-full", self._explain(part))
             return
         look.seconds = FIRST_LOOK_SECONDS
         look.messages, look.size = look.portion_messages, look.portion_bytes
@@ -169,56 +191,41 @@ class Standstill:
         for run in part.steps:
             for port, spool in run.spools.items():
                 self._take(part, run, port, spool.owed())
+            if run.spools and part.live:
+                self._moves.feed(part, run)  # the step before it may forward more
 
     def _take(self, part: Part, run: StepRun, port: str, messages: Iterable[Message]) -> None:
         """Give back the room of messages that wait, and have them wait on disk."""
         spool = run.spools[port]
         for message in messages:
-            self._give_back(part, message)
+            self._moves.give_back(part, message)
             spool.given_back(message)
         try:
-            spool.spill(alone=not self._is_shared(part, port))
+            spool.spill(alone=not self._moves.is_shared(part, port))
         except OSError as exc:
-            self._fail(
+            self._endings.fail(
                 part,
                 "spool-failed",
                 f"messages that wait for those of another channel could not be kept on disk: {exc}",
             )
 
     def _awaited(self, part: Part) -> list[str]:
-        """Return the nodes without which the part cannot go on; none when it can, or nobody knows."""
-        if not part.live or part.state is not State.RUNNING:
-            return []
-        if part.blocked:
-            frame = part.blocked[0]
-            if not isinstance(frame, frames.Out):
-                return []
-            routes = part.outputs[frame.port].routes
-            return [r.node for r in routes if not r.closed and not r.has_room]
-        if not all(run.idle for run in part.steps):
-            return []
-        return sorted({sender for port in self._missing(part) for sender in _senders(part, port)})
-
-    def _missing(self, part: Part) -> list[str]:
-        """Return the ports whose messages the steps of an idle part wait for."""
-        return [
-            port
-            for run, step in zip(part.steps, self._instance.steps, strict=True)
-            for port in (step.input_channels if run.join.single else run.join.missing())
-            if port != FORWARD
-        ]
+        return waiting.awaited(part, self._instance.steps)
 
     def _explain(self, part: Part) -> str:
-        waiting = {
-            part.node.reads[port]: len(spool)
+        reads = part.node.reads
+        held_up = {
+            reads.get(port, port): len(spool)
             for run in part.steps
             for port, spool in run.spools.items()
-            if len(spool) and port in part.node.reads
+            if len(spool)
         }
-        missing = sorted({part.node.reads[p] for p in self._missing(part) if p in part.node.reads})
+        missing = sorted(
+            {reads[p] for p in waiting.missing(part, self._instance.steps) if p in reads}
+        )
         disk = part.disk
         used, limit = (disk.used, disk.limit) if disk else (0, 0)
-        held = ", ".join(f"{count} of {channel!r}" for channel, count in waiting.items())
+        held = ", ".join(f"{count} of {channel!r}" for channel, count in held_up.items())
         return (
             f"the session waits for itself: {part.start.node!r} needs a message of"
             f" {', '.join(map(repr, missing))}, which can only come when more of the other channels is"
@@ -244,12 +251,3 @@ class Standstill:
 
 def _is_full(part: Part) -> bool:
     return part.disk is not None and part.disk.is_full
-
-
-def _senders(part: Part, port: str) -> list[str]:
-    channel = part.node.reads.get(port)
-    return [
-        sender
-        for (name, sender), source in part.sources.items()
-        if name == channel and sender != CLIENT and not source.ended
-    ]

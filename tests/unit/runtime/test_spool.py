@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from blueengine.runtime import frames
 from blueengine.runtime.part import BLOB_SHARE, WINDOW_BYTES, WINDOW_MESSAGES, Message, Source
 from blueengine.runtime.spool import LONG_MESSAGES, SEGMENT_BYTES, Disk, Spool
+from blueengine.wire.spec import FORWARD
 
 LIMIT = 1 << 30
 
@@ -118,6 +119,30 @@ def test_the_file_of_a_message_that_others_have_is_not_ours_to_remove(disk: Disk
     files = [spool.popleft().own_file for _ in range(WINDOW_MESSAGES + 1)]
     assert files[-1] == ""
     assert disk.used == 0
+
+
+def test_what_was_forwarded_in_memory_is_moved_to_the_disk(tmp_path: Path) -> None:
+    memory, here = tmp_path / "memory", tmp_path / "disk"
+    memory.mkdir()
+    here.mkdir()
+    disk = Disk(here, LIMIT, memory=memory)
+    spool, count = Spool(disk), WINDOW_MESSAGES + 3
+    for n in range(count):
+        file = memory / f"{n}"
+        file.write_bytes(b"x" * 100)
+        message = a_message(n, 100, file=str(file))
+        message.item = frames.Item(FORWARD, [b""], b"meta", str(file))
+        spool.append(message)
+    assert spool.is_full
+    give_back(spool, spool.owed())
+    assert not spool.is_full
+    assert len(list(memory.iterdir())) == WINDOW_MESSAGES, "those in front stay"
+    taken = [spool.popleft() for _ in range(count)]
+    assert [Path(m.own_file).name for m in taken] == [str(n) for n in range(count)]
+    assert all(m.item.file == m.own_file and Path(m.own_file).exists() for m in taken)
+    assert disk.used == 0
+    disk.close()
+    assert not list(here.iterdir())
 
 
 def test_what_was_read_is_given_back_to_the_disk(disk: Disk) -> None:

@@ -25,7 +25,9 @@ class Given:
         self.part: Any = SimpleNamespace(disk=self.disk, look=None)
         self.back: list[Message] = []
         instance: Any = SimpleNamespace()
-        self.standstill = Standstill(instance, self.give_back, self.fail, lambda *_: False)
+        moves: Any = SimpleNamespace(give_back=self.give_back, is_shared=lambda *_: False)
+        endings: Any = SimpleNamespace(fail=self.fail)
+        self.standstill = Standstill(instance, moves, endings)
 
     def give_back(self, _: Any, message: Message) -> None:
         message.source = None

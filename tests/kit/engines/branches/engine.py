@@ -1,7 +1,10 @@
-"""Two branches of which one runs far ahead: ``BRANCH`` says which of the three engines this is.
+"""Two branches of which one runs far ahead: ``BRANCH`` says which of the engines this is.
 
 ``split`` writes the same to both branches (or, ``apart``, all of one and then all of the other), ``gather``
-says how much it got when all of it came, ``late`` needs that before it can do anything.
+says how much it got when all of it came, ``late`` needs that before it can do anything. ``strict`` needs it
+for every message. The others have a step before that one, which forwards what it reads to it (``passing``;
+``beside``, where the second step can do without; ``paired``, message by message) or, at its end, how much
+it was (``summing``).
 """
 
 import hashlib
@@ -43,6 +46,37 @@ def late(_: Context, inputs: dict[str, Any]) -> dict[str, Any]:
     return {"Results": {"n": n, "whole": whole, "sum": digest, "total": inputs["Total"]}}
 
 
+def forward(_: Context, inputs: dict[str, Any]) -> dict[str, Any]:
+    (value,) = inputs.values()
+    return {"forward": value}
+
+
+def forward_total(context: Context) -> dict[str, Any]:
+    return {"forward": got.pop(context.session_id)}
+
+
+def join(context: Context, inputs: dict[str, Any]) -> dict[str, Any]:
+    return late(context, {"Data": inputs["forward"], "Total": inputs["Total"]})
+
+
+def join_sum(context: Context, inputs: dict[str, Any]) -> dict[str, Any]:
+    return late(context, {"Data": inputs["Data"], "Total": inputs["forward"]})
+
+
+def pair(_: Context, inputs: dict[str, Any]) -> dict[str, Any]:
+    return {"Results": [inputs["forward"], inputs["Total"]]}
+
+
+def only_total(_: Context, inputs: dict[str, Any]) -> dict[str, Any]:
+    return {"Results": inputs["Total"]}
+
+
+def add(name: str, function: Any, reads: list[str], writes: str, **more: Any) -> None:
+    engine.add_step(
+        name, process_func=function, input_channels=reads, output_channels=[writes], **more
+    )
+
+
 match os.environ["BRANCH"]:
     case "split":
         engine.add_step(
@@ -52,20 +86,28 @@ match os.environ["BRANCH"]:
             output_channels=["Data", "More"],
         )
     case "gather":
-        engine.add_step(
-            "gather",
-            process_func=gather,
-            end_func=total,
-            input_channels=["Data"],
-            output_channels=["Total"],
-        )
+        add("gather", gather, ["Data"], "Total", end_func=total)
+    case "late":
+        both = ["Data", "Total"]
+        add("late", late, both, "Results", required_channels=both, keep_channels=["Total"])
+    case "strict":
+        both = ["Data", "Total"]
+        add("late", late, both, "Results", required_channels=both)
+    case "passing":
+        both = ["forward", "Total"]
+        add("pass", forward, ["Data"], "forward")
+        add("late", join, both, "Results", required_channels=both, keep_channels=["Total"])
+    case "beside":
+        add("pass", forward, ["Data"], "forward")
+        add("late", only_total, ["forward", "Total"], "Results", required_channels=["Total"])
+    case "paired":
+        both = ["forward", "Total"]
+        add("pass", forward, ["Control"], "forward")
+        add("pair", pair, both, "Results", required_channels=both)
+    case "summing":
+        both = ["Data", "forward"]
+        add("sum", gather, ["Control"], "forward", end_func=forward_total)
+        add("late", join_sum, both, "Results", required_channels=both, keep_channels=["forward"])
     case _:
-        engine.add_step(
-            "late",
-            process_func=late,
-            input_channels=["Data", "Total"],
-            output_channels=["Results"],
-            required_channels=["Data", "Total"],
-            keep_channels=["Total"],
-        )
+        raise SystemExit(2)
 engine.start()
