@@ -19,5 +19,6 @@ engine.add_step(
     input_channels=["Left", "Right"],
     output_channels=["Results"],
     required_channels=["Left", "Right"],
+    run_in="inline",
 )
 engine.start()
