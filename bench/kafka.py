@@ -37,8 +37,9 @@ async def run(stack: Stack, *, quick: bool, say: Say) -> Section:
     say("kafka: starting a broker")
     kafka = RealKafka(jvm=JVM)
     await asyncio.to_thread(kafka.start)
-    everything = [*drive.CHAIN, "source", "sink"]
-    await stack.stop(*drive.CHAIN)
+    everything = [*streaming.ENGINES, *streaming.INLINE]
+    others = [*drive.CHAIN, *drive.INLINE]
+    await stack.stop(*others)
     stack.channels = {"KAFKA_BROKERS": kafka.bootstrap, "KAFKA_TOPIC_PREFIX": PREFIX}
     try:
         await stack.start_engines(everything)
@@ -51,10 +52,14 @@ async def run(stack: Stack, *, quick: bool, say: Say) -> Section:
             for kind in KINDS:
                 count = kind.quick if quick else kind.count
                 found[f"{kind.name} ours"].append(await streaming.platform(stack, kind, count))
+                inline = await streaming.platform(stack, kind, count, streaming.INLINE)
+                found[f"{kind.name} inline"].append(inline)
                 for client in ("aiokafka", "confluent"):
                     rate = await bare_chain(stack, settings, client, kind, count)
                     found[f"{kind.name} {client}"].append(rate)
-            found["hop ours"].append(await added_hop(stack, 100 if quick else 300))
+            for way, engines in (("ours", drive.CHAIN), ("inline", drive.INLINE)):
+                hop = await added_hop(stack, engines, 100 if quick else 300)
+                found[f"hop {way}"].append(hop)
             for client in ("aiokafka", "confluent"):
                 hop = await bare_hop(stack, settings, client, 100 if quick else 300)
                 found[f"hop {client}"].append(hop)
@@ -65,7 +70,7 @@ async def run(stack: Stack, *, quick: bool, say: Say) -> Section:
         await stack.stop(*(name for name in everything if name in stack.children))
         stack.channels = {}
         await asyncio.to_thread(kafka.stop)
-        await stack.start_engines(drive.CHAIN)
+        await stack.start_engines(others)
     return section
 
 
@@ -75,19 +80,26 @@ def _report(section: Section, found: dict[str, list[float]]) -> None:
         unit, scale = ("MB/s", kind.size / 1e6) if large else ("messages/s", 1.0)
         what = "1 MiB frames" if large else "1 KiB JSON"
         for whose, words in (
-            ("ours", what), ("aiokafka", f"{what}, bare aiokafka"), ("confluent", f"{what}, bare confluent-kafka"),
+            ("ours", what), ("inline", f"{what}, inline"), ("aiokafka", f"{what}, bare aiokafka"), ("confluent", f"{what}, bare confluent-kafka"),
         ):  # fmt: skip
             section.add(words, [rate * scale for rate in found[f"{kind.name} {whose}"]], unit)
         ours = found[f"{kind.name} ours"]
         section.ratio(f"{what} ÷ aiokafka", ours, found[f"{kind.name} aiokafka"], kind.target)
         section.ratio(f"{what} ÷ confluent-kafka", ours, found[f"{kind.name} confluent"])
+        inline = found[f"{kind.name} inline"]
+        section.ratio(
+            f"{what} inline ÷ aiokafka", inline, found[f"{kind.name} aiokafka"], kind.target
+        )
     for whose, words in (
         ("ours", "an engine more in a chain, p50"),
+        ("inline", "an engine more in a chain, inline, p50"),
         ("aiokafka", "one hop of bare aiokafka, p50"),
         ("confluent", "one hop of bare confluent-kafka, p50"),
     ):
         section.add(words, [seconds * 1e3 for seconds in found[f"hop {whose}"]], "ms")
     section.ratio("an engine more ÷ aiokafka hop", found["hop ours"], found["hop aiokafka"], HOP)
+    inline = found["hop inline"]
+    section.ratio("an engine more, inline ÷ aiokafka hop", inline, found["hop aiokafka"], HOP)
     for name in ("make a topic", "open a transport", "close it and remove the topic"):
         section.add(name, [seconds * 1e3 for seconds in found[name]], "ms")
 
@@ -125,13 +137,13 @@ async def bare_hop(stack: Stack, settings: KafkaSettings, client: str, count: in
     return p50(tally["times"]) / 1e9
 
 
-async def added_hop(stack: Stack, count: int) -> float:
+async def added_hop(stack: Stack, engines: Sequence[str], count: int) -> float:
     """Return what each further engine of a chain adds to a session, p50 in seconds."""
     connection = await Connection.connect(stack.port)
     try:
         times = {}
         for length in (1, 3):
-            request = drive.chain(drive.CHAIN[:length])
+            request = drive.chain(engines[:length])
             taken = []
             for _ in range(count):
                 began = time.perf_counter()
