@@ -4,17 +4,17 @@ Custom types are registered with ``register_type``; both ends of a channel must 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
+
+import msgspec
 
 from blueengine.datatypes import names
 from blueengine.errors import DataTypeError
 from blueengine.wire.envelope import Meta
 
 
-@dataclass(frozen=True)
-class Encoded:
+class Encoded(msgspec.Struct, frozen=True):
     """A value as it goes over a channel: bytes, or a file that holds them."""
 
     payload: bytes = b""
@@ -23,8 +23,7 @@ class Encoded:
     """The payload is this file's content; it is streamed, never read whole."""
 
 
-@dataclass(frozen=True)
-class Incoming:
+class Incoming(msgspec.Struct, frozen=True):
     """A message before it is a value."""
 
     payload: bytes

@@ -45,7 +45,7 @@ _LAST = {"finish", "error"}
 _SAID = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 
 
-@dataclass
+@dataclass(slots=True)
 class _Call:
     """A call of process_func at work, or put aside half-way."""
 
@@ -57,7 +57,7 @@ class _Call:
     tries: int = 1
 
 
-@dataclass
+@dataclass(slots=True)
 class _Session:
     begin: frames.Begin
     context: Context
@@ -70,6 +70,10 @@ class _Session:
     """start_func is to be called again after a while."""
     over: bool = False
     """The author's code said ``finish`` or ``error``: no call is made any more."""
+
+    def scratch(self) -> Path:
+        """Return the session's temp folder, which is made if need be."""
+        return Path(self.context.client_id)
 
 
 class Worker:
@@ -427,10 +431,10 @@ class Worker:
         return self._await(result) if inspect.isawaitable(result) else result
 
     def _inputs(self, session: _Session, work: frames.Work) -> dict[str, Any]:
-        def scratch() -> Path:
-            return Path(session.context.client_id)
-
-        return {i.port: self._values.decode(i, i.payloads[0], scratch) for i in work.items}
+        inputs = {}
+        for item in work.items:
+            inputs[item.port] = self._values.decode(item, item.payloads[0], session.scratch)
+        return inputs
 
     def _made(self, session: _Session, work: frames.Work) -> Any:
         """Make a call; what it returns may be of any kind."""
