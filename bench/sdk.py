@@ -191,7 +191,11 @@ def bare_video(clip: Path) -> int:
 
 # -- processes -------------------------------------------------------------------------------------
 
-BARE: Final = "import blueengine.runtime.launch, blueengine.runtime.child, blueengine.datatypes"
+BARE: Final = (
+    "import blueengine.runtime.start, blueengine.runtime.launch, uvloop, bench.stream"
+    ", blueengine.datatypes.structured"
+)
+"""All that the parent process of that engine has imported once it attends."""
 
 
 async def _processes(stack: Stack, found: dict[str, list[float]]) -> None:

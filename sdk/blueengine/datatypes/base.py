@@ -4,6 +4,7 @@ Custom types are registered with ``register_type``; both ends of a channel must 
 """
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -69,6 +70,15 @@ class Configurable(Protocol):
 
 
 _types: dict[str, DataType] = {}
+_HOMES: Final = {
+    names.JSON: "structured",
+    names.TEXT: "structured",
+    names.BYTES: "structured",
+    names.IMAGE: "image",
+    names.FILE: "file",
+    names.VIDEO: "video",
+}
+"""Built-in type -> module that registers it, imported when the type is first asked for."""
 
 
 def register(name: str, data_type: DataType) -> None:
@@ -105,7 +115,7 @@ def get(name: str, options: Mapping[str, Any] | None = None) -> DataType:
     Raises:
         DataTypeError: There is none, or it does not take these options.
     """
-    found = _types.get(name.lower())
+    found = _types.get(name.lower()) or _built_in(name)
     if found is None and names.is_custom(name):
         raise DataTypeError(
             f"nobody registered the type {name!r}; call blueengine.register_type({name!r}, …) before"
@@ -118,6 +128,13 @@ def get(name: str, options: Mapping[str, Any] | None = None) -> DataType:
     if not isinstance(found, Configurable):
         raise DataTypeError(f"type {name!r} takes no options")
     return found.configured(options)
+
+
+def _built_in(name: str) -> DataType | None:
+    home = _HOMES.get(names.canonical(name) or "")
+    if home:
+        import_module(f"blueengine.datatypes.{home}")
+    return _types.get(name.lower())
 
 
 NO_META: Final = Meta()

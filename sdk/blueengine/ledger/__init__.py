@@ -10,22 +10,23 @@ a session whose engines are picked runs to its end with nobody watching.
 """
 
 import re
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
-from typing import Final
+from pathlib import Path
+from typing import Final, NamedTuple
 
 from blueengine.kit.redis_link import Script
 from blueengine.wire import lifecycle, names
 
-_INCLUDE: Final = re.compile(r"^-- include: (.+)$", re.MULTILINE)
-_LATER: Final = re.compile(r"^-- include later: (.+)$", re.MULTILINE)
+_SCRIPTS: Final = Path(__file__).with_name("lua")
+_INCLUDE: Final = re.compile(r"-- include: (.+)")
+_LATER: Final = re.compile(r"-- include later: (.+)")
 _FUNCTION: Final = re.compile(
     r"^local function (\w+)\((?:[^\n]* end\n|[^\n]*\n.*?^end\n)", re.MULTILINE | re.DOTALL
 )
 _NAME: Final = re.compile(r"\bK\.(\w+)\(([^()]*)\)")
+_WORD: Final = re.compile(r"\w+")
+_COMMENT: Final = re.compile(r"--.*")
 
 
 def _arrows(table: Mapping[lifecycle.S, Mapping[lifecycle.E, lifecycle.S]]) -> str:
@@ -48,18 +49,27 @@ def _spell(name: re.Match[str]) -> str:
     return "(" + repr(first) + "".join(f" .. {value} .. {text!r}" for value, text in pairs) + ")"
 
 
-def _needed(text: str) -> str:
-    """Return a script without the included functions it never comes to.
+class _Piece(NamedTuple):
+    """A function of a script, or what is between two."""
 
-    Redis makes every function of a script anew at each call, needed or not.
-    """
-    while True:
-        words = Counter(re.findall(r"\w+", re.sub(r"--.*", "", text)))
-        unused = [f for f in _FUNCTION.finditer(text) if words[f[1]] == 1]
-        if not unused:
-            return text
-        for function in reversed(unused):
-            text = text[: function.start()] + text[function.end() :]
+    function: str
+    text: str
+    words: frozenset[str]
+
+
+def _piece(function: str, text: str) -> _Piece:
+    words = frozenset(_WORD.findall(_COMMENT.sub("", text)))
+    return _Piece(function, _NAME.sub(_spell, text), words)
+
+
+@cache
+def _pieces(part: str) -> Sequence[_Piece]:
+    """Cut a part of a script; most parts are included by several."""
+    pieces, at = [], 0
+    for function in _FUNCTION.finditer(part):
+        pieces += [_piece("", part[at : function.start()]), _piece(function[1], function[0])]
+        at = function.end()
+    return [*pieces, _piece("", part[at:])]
 
 
 def _made_later(text: str) -> str:
@@ -68,24 +78,37 @@ def _made_later(text: str) -> str:
     return f"local function later()\n{text}\nreturn {{{made}}}\n end\n"
 
 
-def render(text: str) -> str:
-    """Return a script with its key names spelled out and the status tables it mentions before it."""
-    text = _needed(text)
-    tables = [
-        f"local {n} = {value!r}" for n, value in _TABLES.items() if re.search(rf"\b{n}\b", text)
-    ]
-    return "\n".join([*tables, _NAME.sub(_spell, text)])
+def render(*parts: str) -> str:
+    """Return a script with its key names spelled out and the status tables it mentions before it.
+
+    Functions it never comes to are left out: Redis makes every function anew at each call.
+    """
+    pieces = [_pieces(part) for part in parts]
+    waiting = [piece for part in pieces for piece in part]
+    needed, words = {""}, set[str]()
+    while called := [piece for piece in waiting if piece.function in needed]:
+        words.update(*(piece.words for piece in called))
+        waiting = [piece for piece in waiting if piece.function not in needed]
+        needed = {piece.function for piece in waiting} & words
+    left_out = {id(piece) for piece in waiting}
+    text = ["".join(p.text for p in part if id(p) not in left_out) for part in pieces]
+    return "\n".join(
+        [*(f"local {n} = {value!r}" for n, value in _TABLES.items() if n in words), *text]
+    )
 
 
-def _gather(
-    library: Traversable, pattern: re.Pattern[str], body: str, found: dict[str, str]
-) -> dict[str, str]:
+@cache
+def _part(name: str) -> str:
+    return (_SCRIPTS / "lib" / f"{name}.lua").read_text()
+
+
+def _gather(pattern: re.Pattern[str], body: str, found: dict[str, str]) -> dict[str, str]:
     """Add the parts that ``body`` includes to ``found``, each behind those it includes itself."""
     names = pattern.search(body)
     for name in names[1].split() if names else ():
         if name not in found:
-            text = (library / f"{name}.lua").read_text()
-            _gather(library, _INCLUDE, text, found)
+            text = _part(name)
+            _gather(_INCLUDE, text, found)
             found[name] = text
     return found
 
@@ -93,16 +116,10 @@ def _gather(
 @cache
 def load(*wanted: str) -> Mapping[str, Script]:
     """Return the scripts of these names (all when none is given), ready to be sent to Redis."""
-    folder = files(__name__) / "lua"
-    available = sorted(item.name[:-4] for item in folder.iterdir() if item.name.endswith(".lua"))
-
-    def parts(pattern: re.Pattern[str], body: str) -> str:
-        return "\n".join(_gather(folder / "lib", pattern, body, {}).values())
-
     scripts = {}
-    for name in wanted or available:
-        body = (folder / f"{name}.lua").read_text()
-        later = parts(_LATER, body)
-        text = [parts(_INCLUDE, body), _made_later(later) if later else "", body]
-        scripts[name] = Script(name, render("\n".join(text)))
+    for name in wanted or sorted(path.stem for path in _SCRIPTS.glob("*.lua")):
+        body = (_SCRIPTS / f"{name}.lua").read_text()
+        later = "\n".join(_gather(_LATER, body, {}).values())
+        parts = [*_gather(_INCLUDE, body, {}).values(), _made_later(later) if later else "", body]
+        scripts[name] = Script(name, render(*parts))
     return scripts

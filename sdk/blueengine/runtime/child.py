@@ -59,6 +59,8 @@ class _Call:
 
 @dataclass(slots=True)
 class _Session:
+    """What a worker knows of a session."""
+
     begin: frames.Begin
     context: Context
     call: _Call | None = None
@@ -482,10 +484,17 @@ def _exhausted(exc: RetryLater) -> str:
     return f"{exc} (tried {exc.attempts} times)"
 
 
-def serve(worker: Worker, line: SocketLine) -> int:
-    """Work until told to quit, or until nobody is there to tell; the exit code."""
+def serve(
+    worker: Worker, line: SocketLine, *, on_begun: Callable[[], object] = lambda: None
+) -> int:
+    """Work until told to quit, or until nobody is there to tell; the exit code.
+
+    ``on_begun`` is called once the parent has been told how the init went.
+    """
     try:
         well = worker.begin()
+        line.flush()
+        on_begun()
         while well and worker.take(line.next()):
             pass
         line.flush()
@@ -509,9 +518,8 @@ def work(engine: BlueEngine) -> int:
     os.register_at_fork(after_in_child=sock.close)
     line = SocketLine(sock)
     worker = Worker(engine, step, line, Flags(int(flags_fd)))
-    spare_what_is_loaded()
     signal.signal(signal.SIGTERM, worker.on_term)
-    return serve(worker, line)
+    return serve(worker, line, on_begun=spare_what_is_loaded)
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from blueengine.errors import (
     BlueEngineError,
@@ -27,7 +27,6 @@ from blueengine.kit.redis_link import Reply
 from blueengine.runtime import frames
 from blueengine.runtime.ending import Endings, outbox
 from blueengine.runtime.flow import Flow
-from blueengine.runtime.inline import WorkerInline
 from blueengine.runtime.instance import Instance
 from blueengine.runtime.join import Join
 from blueengine.runtime.part import (
@@ -43,7 +42,6 @@ from blueengine.runtime.recording import Recording
 from blueengine.runtime.sending import Sender
 from blueengine.runtime.spawn import Spawned
 from blueengine.runtime.spool import Disk, Spool
-from blueengine.runtime.threads import Time, WorkerThread
 from blueengine.runtime.workers import Pool, WorkerProcess
 from blueengine.transport.base import Run
 from blueengine.transport.redis_streams import StreamReader
@@ -52,6 +50,9 @@ from blueengine.wire.envelope import Header, Kind
 from blueengine.wire.plan import CLIENT, Feed, StartData
 from blueengine.wire.report import Fault, Outcome, Tally
 from blueengine.wire.spec import FORWARD
+
+if TYPE_CHECKING:
+    from blueengine.runtime.threads import Time
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class Host:
         *,
         commands: StreamReader,
         heartbeat_seconds: float,
-        threads: Time | None = None,
+        threads: "Time | None" = None,
         begun: Mapping[str, list[Spawned]] | None = None,
     ) -> None:
         """Run ``instance``, whose engine is in the module at ``target``.
@@ -272,7 +273,11 @@ class Host:
             spawned = begun.pop(0) if begun else None
             return WorkerProcess(step.name, index, on_frame, on_lost, turn, spawned=spawned)
         if self._threads is None and step.run_in == "inline":
+            from blueengine.runtime.inline import WorkerInline
+
             return WorkerInline(instance.engine, index, on_frame, on_lost, turn)
+        from blueengine.runtime.threads import WorkerThread
+
         return WorkerThread(instance.engine, index, on_frame, on_lost, turn, time=self._threads)
 
     # -- commands ---------------------------------------------------------------------------------

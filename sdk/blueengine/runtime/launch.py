@@ -128,7 +128,6 @@ async def _live(
             reason, grace = "the engine failed to start", QUIT_SECONDS
             try:
                 if await _warm_up(host, [shared, commands, *inbox], stop):
-                    spare_what_is_loaded(young=YOUNG)
                     await host.attend(node_name=settings.node_name, zone=settings.zone)
                     log.info("engine %s attends as %s", engine.settings.id, name)
                     reason = "the engine process failed"
@@ -193,6 +192,8 @@ async def _warm(host: Host, links: Iterable[Link]) -> None:
             group.create_task(host.warm_up(), name="init")
             for link in links:
                 group.create_task(link.open(), name="connect")
+            await asyncio.sleep(0)  # all that others have to do is under way
+            spare_what_is_loaded(young=YOUNG)
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None  # the first is the reason; the others followed
 

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
-import yaml
-
 from blueengine.errors import SettingsError
 from blueengine.kit.redis_address import RedisAddress, sentinels_from_text
 from blueengine.settings.blobs import BucketSettings
@@ -242,6 +240,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         SettingsError: It is missing, unreadable or no mapping.
     """
+    import yaml  # most processes read one file, those that are configured by code none
+
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from blueengine import BlueEngine, DataTypeError, register_type
-from blueengine.datatypes import base
+from blueengine.datatypes import base, names
 from blueengine.datatypes.names import canonical
 from blueengine.errors import SettingsError
 from tests.unit.datatypes.helpers import there_and_back
@@ -27,10 +27,9 @@ class Points:
 
 @pytest.fixture(autouse=True)
 def _table_restored() -> Iterator[None]:
-    before = dict(base._types)
     yield
-    base._types.clear()
-    base._types.update(before)
+    for name in [name for name in base._types if names.is_custom(name)]:
+        del base._types[name]
 
 
 def config(kind: str) -> dict[str, Any]:

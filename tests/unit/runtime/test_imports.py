@@ -24,3 +24,14 @@ def test_a_worker_starts_and_begins_without_what_only_its_parent_needs(module: s
         "blueengine.runtime.host",
     }
     assert loaded(module).isdisjoint(parents)
+
+
+@pytest.mark.parametrize("module", ["blueengine.runtime.child", "blueengine.runtime.launch"])
+def test_what_only_some_engines_use_waits_until_one_does(module: str) -> None:
+    seldom = {"aiokafka", "numpy", "obstore", "yaml"}
+    kinds = {f"blueengine.datatypes.{kind}" for kind in ("file", "image", "structured", "video")}
+    assert loaded(module).isdisjoint(seldom | kinds)
+
+
+def test_a_parent_of_worker_processes_loads_nothing_of_theirs() -> None:
+    assert "blueengine.runtime.child" not in loaded("blueengine.runtime.launch")
