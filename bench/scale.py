@@ -14,7 +14,7 @@ import msgspec
 
 from apps.local.redis_server import free_port
 from apps.sessions.store import SCRIPTS, NewSession, SessionStore
-from bench import drive
+from bench import drive, hooks
 from bench.errors import BenchError
 from bench.lean_http import Connection, post
 from bench.measure import Section, Target
@@ -22,6 +22,7 @@ from bench.recovery import ENGINE as BUSY
 from bench.recovery import noted
 from bench.sessions import Say
 from bench.stack import Stack
+from bench.world import World, a_gateway, a_world, managements
 from blueengine import ledger
 from blueengine.kit.redis_address import RedisAddress
 from blueengine.kit.redis_link import Link
@@ -34,7 +35,6 @@ ABSENT: Final = "absent"
 """An engine nobody runs."""
 SLOTS: Final = 8
 MANY: Final = 100_000
-QUICK_MANY: Final = 20_000
 AT_ONCE: Final = 500
 WITHIN: Final = 120.0
 FROM_ZERO: Final = Target(1.3, 1.1)
@@ -44,7 +44,10 @@ async def run(stack: Stack, *, quick: bool, say: Say) -> Section:
     """Measure all of it, by turns with what it is compared to."""
     section = Section("scale")
     await _replicas(stack, section, rounds=2 if quick else 5, say=say)
-    await _pending(stack, section, QUICK_MANY if quick else MANY, rounds=2 if quick else 5, say=say)
+    await _pending(stack, section, rounds=3 if quick else 7, say=say)
+    await hooks.run(
+        stack, section, rounds=2 if quick else 5, events=400 if quick else 1000, say=say
+    )
     await _from_zero(stack, section, rounds=3 if quick else 7, say=say)
     return section
 
@@ -103,31 +106,31 @@ def _body(engine: str, *, wait: float) -> dict[str, object]:
 # -- pending sessions ------------------------------------------------------------------------------
 
 
-async def _pending(stack: Stack, section: Section, many: int, *, rounds: int, say: Say) -> None:
-    """Submit sessions that must wait, while few and while many wait already."""
+async def _pending(stack: Stack, section: Section, *, rounds: int, say: Say) -> None:
+    """Submit sessions that must wait, by turns where none and where very many wait already."""
     request = post("/api/v1/process-single-engine", json.dumps(_body(ABSENT, wait=0)).encode())
-    link = Link(RedisAddress.from_url(stack.url), scripts=ledger.load(*SCRIPTS))
-    await link.open()
-    try:
-        store = SessionStore(link)
-        rates: dict[str, list[float]] = {"few": [], "many": []}
-        for _ in range(rounds):
-            rates["few"].append(await _submit_rate(stack, request))
-        say(f"scale: making {many:,} pending sessions")
-        await _fill(store, many)
-        for _ in range(rounds):
-            rates["many"].append(await _submit_rate(stack, request))
-        section.add("submits, few pending", rates["few"], "sessions/s")
-        section.add(f"submits, {many:,} pending", rates["many"], "sessions/s")
-        section.ratio("submits, many pending ÷ few", rates["many"], rates["few"])
-        say("scale: ending them")
-        await _end_all(link, store)
-    finally:
-        await link.close()
+    rates: defaultdict[str, list[float]] = defaultdict(list)
+    async with contextlib.AsyncExitStack() as opened:
+        few, many = [
+            await opened.enter_async_context(a_world(stack, name)) for name in ("few", "many")
+        ]
+        for world in (few, many):
+            await opened.enter_async_context(managements(stack, world, 1))
+            await opened.enter_async_context(a_gateway(stack, world))
+        say(f"scale: making {MANY:,} pending sessions")
+        await _fill(many.store, MANY)
+        for number in range(rounds):
+            say(f"scale: pending sessions, round {number + 1} of {rounds}")
+            for world in (few, many):
+                rates[world.name].append(await _submit_rate(world.port, request))
+            await _end_all(few)
+    section.add("submits, few pending", rates["few"], "sessions/s")
+    section.add(f"submits, {MANY:,} pending", rates["many"], "sessions/s")
+    section.ratio("submits, many pending ÷ few", rates["many"], rates["few"])
 
 
-async def _submit_rate(stack: Stack, request: bytes, *, seconds: float = 2.0) -> float:
-    connections = [await Connection.connect(stack.port) for _ in range(drive.IN_FLIGHT)]
+async def _submit_rate(port: int, request: bytes, *, seconds: float = 2.0) -> float:
+    connections = [await Connection.connect(port) for _ in range(drive.IN_FLIGHT)]
     done, until = 0, time.perf_counter() + seconds
 
     async def lane(connection: Connection) -> None:
@@ -172,13 +175,11 @@ async def _fill(store: SessionStore, many: int) -> None:
         )
 
 
-async def _end_all(link: Link, store: SessionStore) -> None:
-    while ids := await link.send("ZRANGE", names.status("pending"), 0, AT_ONCE - 1):
+async def _end_all(world: World) -> None:
+    while ids := await world.link.send("ZRANGE", names.status("pending"), 0, AT_ONCE - 1):
         sessions = [word.decode() for word in ids]
-        await asyncio.gather(
-            *[store.stop(session, "the benchmark is over") for session in sessions]
-        )
-        await asyncio.gather(*[store.forget(session) for session in sessions])
+        await asyncio.gather(*[world.store.stop(one, "the benchmark is over") for one in sessions])
+        await asyncio.gather(*[world.store.forget(session) for session in sessions])
 
 
 # -- from zero -------------------------------------------------------------------------------------

@@ -155,14 +155,19 @@ class Stack:
 
     async def gateway_answers(self, _name: str) -> bool:
         """Whether the gateway says that it is ready."""
-        try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        except OSError:
-            return False
-        writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        status = await reader.readline()
-        writer.close()
-        return b" 200 " in status
+        return await is_ready(self.port)
+
+
+async def is_ready(port: int) -> bool:
+    """Whether a gateway says that it is ready."""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    status = await reader.readline()
+    writer.close()
+    return b" 200 " in status
 
 
 @contextlib.asynccontextmanager
@@ -171,7 +176,7 @@ async def running(engines: Sequence[str]) -> AsyncIterator[Stack]:
     root = Path(tempfile.mkdtemp(prefix="blueengine-bench-"))
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, root, ignore_errors=True)
-        redis = await redis_server.run(root / "redis", logs=root / "logs", notice=_tell)
+        redis = await redis_server.run(root / "redis", logs=root / "logs", notice=tell)
         stack.push_async_callback(redis.stop)
         link = Link(RedisAddress.from_url(redis.url))
         await link.open()
@@ -202,5 +207,6 @@ async def celery_beside(stack: Stack) -> AsyncIterator[bool]:
         await stack.stop("celery")
 
 
-def _tell(text: str) -> None:
+def tell(text: str) -> None:
+    """Write a line for whoever watches."""
     sys.stderr.write(f"{text}\n")

@@ -48,7 +48,7 @@ async def cut_down(link: Link, steps: list[Step]) -> list[Step]:
     return steps
 
 
-@pytest.mark.timeout(max(60, STEPS / 20))
+@pytest.mark.timeout(max(60, STEPS / 4))  # on a machine that is very busy
 async def test_a_long_random_walk(link: Link) -> None:
     rng = random.Random(SEED)
     counts: dict[str, int] = {}
