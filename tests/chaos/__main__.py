@@ -22,6 +22,7 @@ import orjson
 
 from tests.chaos import faults
 from tests.chaos.run import Report, run
+from tests.chaos.sessions import GENERATION
 
 
 class Plan(msgspec.Struct):
@@ -33,6 +34,8 @@ class Plan(msgspec.Struct):
     timeout: float
     faults: list[faults.Fault]
     kafka: bool = False
+    generation: int = 1
+    """Of the suite that made it; plans of the first did not say."""
 
 
 def main() -> int:
@@ -66,7 +69,9 @@ def main() -> int:
                 kafka=given.kafka,
                 only=given.only,
             )
-            plan = Plan(seed, given.round, given.clients, given.timeout, made, given.kafka)
+            plan = Plan(
+                seed, given.round, given.clients, given.timeout, made, given.kafka, GENERATION
+            )
         report = once(plan, say=(lambda _text: None) if given.quiet else show)
         keep(given.keep, plan, report)
         failed += bool(report.findings)
@@ -92,6 +97,7 @@ def once(plan: Plan, *, say: Callable[[str], None] = show) -> Report:
                 clients=plan.clients,
                 heartbeat_timeout=plan.timeout,
                 kafka=plan.kafka,
+                generation=plan.generation,
                 say=say,
             )
         )

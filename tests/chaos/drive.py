@@ -10,7 +10,8 @@ from typing import Any, Final
 import httpx
 
 from blueengine.wire.lifecycle import TERMINAL
-from tests.chaos.sessions import Wanted, a_session
+from tests.chaos.conversing import BrokenOffError, Shown, converse
+from tests.chaos.sessions import GENERATION, Wanted, a_session
 
 WAIT_SECONDS: Final = 2
 REST_SECONDS: Final = 0.1
@@ -39,6 +40,8 @@ class Sent:
     """Messages that were taken."""
     again: int = 0
     """Requests that were repeated because nothing is known of their answer, and were known already."""
+    shown: Shown | None = None
+    """What came over a WebSocket; None where there is none."""
 
     def path(self, hook: int) -> str:
         """Return where its receiver is told of this session by one of its webhooks."""
@@ -56,6 +59,7 @@ class Clients:
         count: int,
         keys: Mapping[str, str],
         receivers: Sequence[str],
+        generation: int = GENERATION,
     ) -> None:
         """Make clients.
 
@@ -65,12 +69,14 @@ class Clients:
             count: How many clients.
             keys: Tenant -> its API key; clients have them in turn.
             receivers: URLs of those that webhooks go to.
+            generation: Whose sessions they are.
         """
         self._urls = urls
         self._seed = seed
         self._count = count
         self._keys = keys
         self._receivers = receivers
+        self._generation = generation
         self.sent: list[Sent] = []
         self.findings: list[str] = []
         self.answers: dict[int, int] = {}
@@ -94,6 +100,8 @@ class Clients:
 
     async def _client(self, number: int) -> None:
         rng = random.Random(f"{self._seed} {number}")
+        # what is submitted does not depend on how often something had to be asked again
+        makes = rng if self._generation == 1 else random.Random(f"{self._seed} {number} makes")
         loop = asyncio.get_running_loop()
         tenant, key = list(self._keys.items())[number % len(self._keys)]
         http = httpx.AsyncClient(
@@ -103,7 +111,9 @@ class Clients:
             for at in itertools.count():
                 if self._stop.is_set():
                     return
-                wanted = a_session(rng, receivers=len(self._receivers))
+                wanted = a_session(
+                    makes, receivers=len(self._receivers), generation=self._generation
+                )
                 one = Sent(f"{self._seed}-{number}-{at}", tenant, wanted)
                 self.sent.append(one)
                 one.submitted = loop.time()
@@ -113,7 +123,9 @@ class Clients:
     async def _one(self, http: httpx.AsyncClient, one: Sent, rng: random.Random) -> None:
         await self._submit(http, one, rng)
         one.acknowledged = asyncio.get_running_loop().time()
-        if one.wanted.pushes:
+        if one.wanted.socket:
+            await self._converse(one, rng, http.headers["Authorization"])
+        elif one.wanted.pushes:
             await self._feed(http, one, rng)
         if one.wanted.stop_after is not None and not one.status:
             await asyncio.sleep(one.wanted.stop_after)
@@ -170,6 +182,22 @@ class Clients:
             one.pushed += 1
             one.again += taken["repeated"]
         await self._ask(http, rng, "POST", f"{url}/end", fine=lambda code: code in {200, 202, 409})
+
+    async def _converse(self, one: Sent, rng: random.Random, authorization: str) -> None:
+        """Push and read over WebSockets, one after the other, until the session has ended."""
+        one.shown = Shown(one.wanted.pushes)
+        while not one.shown.over:
+            url = rng.choice(self._urls).replace("http://", "ws://")
+            url += f"/api/v1/sessions/{one.session}/ws"
+            try:
+                await converse(url, one.shown, authorization)
+            except BrokenOffError as exc:
+                self._count_answer(exc.status)
+                if exc.status not in {0, *BUSY}:
+                    self.findings.append(f"{one.session} socket: {exc.status} {exc}")
+                await asyncio.sleep(REST_SECONDS)
+        one.pushed, one.again = one.shown.pushed, one.shown.again
+        self.findings += [f"{one.session} socket: {text}" for text in one.shown.findings]
 
     async def _stop_it(self, http: httpx.AsyncClient, one: Sent, rng: random.Random) -> None:
         url = f"/api/v1/sessions/{one.session}/stop"

@@ -24,7 +24,7 @@ from blueengine.transport.blobs import BlobFolder
 from blueengine.wire import names
 from tests.chaos.drive import Clients, Sent
 from tests.chaos.faults import Fault
-from tests.chaos.sessions import Results, complaint
+from tests.chaos.sessions import GENERATION, Results, complaint
 from tests.chaos.telling import complaints, whole_history
 from tests.chaos.town import TENANTS, Town, a_link, a_town
 from tests.kit.hooks import let_pass
@@ -74,12 +74,19 @@ async def run(
     clients: int,
     heartbeat_timeout: float,
     kafka: bool = False,
+    generation: int = GENERATION,
     say: Callable[[str], None] = lambda _text: None,
 ) -> Report:
     """Run the platform in ``folder`` under load and faults; what was found."""
     report = Report(seed)
     began = time.monotonic()
-    async with a_town(folder, heartbeat_timeout=heartbeat_timeout, seed=seed, kafka=kafka) as town:
+    async with a_town(
+        folder,
+        heartbeat_timeout=heartbeat_timeout,
+        seed=seed,
+        kafka=kafka,
+        generation=generation,
+    ) as town:
         town.say = say
         drive = Clients(
             town.urls,
@@ -87,6 +94,7 @@ async def run(
             count=clients,
             keys=town.keys,
             receivers=[ear.receiver.url for ear in town.ears],
+            generation=generation,
         )
         driving = asyncio.create_task(drive.run(), name="clients")
         watching = asyncio.create_task(_watch_quota(town, report), name="quota")
@@ -200,6 +208,8 @@ async def _judge(report: Report, town: Town, drive: Clients, link: Link) -> None
         why = complaint(one.wanted, record, results, hurt=frozenset(town.hurt))
         if not why and one.status != record.status:
             why = f"is {record.status}; the client was told {one.statuses}"
+        if not why and one.shown is not None:
+            why = one.shown.complaint(results["Out"], whole=record.status == "finished")
         history = await whole_history(store, one.session)
         came = [heard.pop(f"/in{one.path(at)}", []) for at in range(len(one.wanted.hooks))]
         report.events += sum(len({each.received.id for each in each_one}) for each_one in came)

@@ -14,9 +14,13 @@ from blueengine.datatypes.image import Image
 from blueengine.wire.webhook import ALL, SESSION_CHANGED
 from tests.chaos.telling import END, Hook
 
-ENGINES: Final = {"a": 2, "b": 2, "p": 2, "j": 1, "c": 1}
+GENERATION: Final = 2
+"""Of the suite: a plan that an older one has kept is run with the engines and sessions of then."""
+ENGINES: Final = {"a": 2, "b": 2, "p": 2, "j": 1, "c": 1, "s": 1}
 """Engine -> instances. ``p`` prepares for sessions and refuses some; ``j`` joins two branches; the
-workers of ``c`` crash, or have to be killed."""
+workers of ``c`` crash, or have to be killed; ``s`` does not say that it is ready."""
+SINCE: Final = {"s": 2, "silent": 2, "socket": 2}
+"""Engines and kinds of sessions that older generations did not have."""
 RETRIES: Final = 20
 LAST_RESORT_SECONDS: Final = 300
 """Time limit of a session that waits for its client."""
@@ -40,6 +44,8 @@ class Wanted:
     """Fault codes that are no fault of the platform."""
     pushes: Sequence[Any] = ()
     """What the client feeds to the channel ``In`` while it runs."""
+    socket: bool = False
+    """It does so over a WebSocket, and reads the results there."""
     hooks: tuple[Hook, ...] = ()
 
 
@@ -155,7 +161,7 @@ def fan(rng: random.Random) -> Wanted:
         body=graph.body(["Out"], **more),
         results={"Out": pairs},
         attempts=_attempts(more),
-        codes=frozenset({"refused"} if other == "p" else ()),
+        codes=frozenset({"refused", "start-timeout"} if other == "p" else ()),
     )
 
 
@@ -240,6 +246,25 @@ def interactive(rng: random.Random) -> Wanted:
     )
 
 
+def socket(rng: random.Random) -> Wanted:
+    """The same over a WebSocket, on which the client reads the results as well."""
+    return replace(interactive(rng), kind="socket", socket=True)
+
+
+def silent(rng: random.Random) -> Wanted:
+    """An engine that does not say that it is ready, the first time: its time to start ends that."""
+    engines, more = rng.choice((["s"], ["a", "s"])), _retry(rng)
+    graph = _chain(engines)
+    graph.feed("In", {"n": 5})
+    return Wanted(
+        kind="silent",
+        body=graph.body(["Out"], **more),
+        results={"Out": _via([5], engines)},
+        attempts=_attempts(more),
+        codes=frozenset() if more else frozenset({"start-timeout"}),
+    )
+
+
 def deaf(rng: random.Random) -> Wanted:
     """A session whose code does not hear that it is stopped: its worker is killed."""
     graph = _chain(["c"])
@@ -279,13 +304,19 @@ def limited(rng: random.Random) -> Wanted:
 
 KINDS: Final[Sequence[tuple[Callable[[random.Random], Wanted], int]]] = (
     (single, 5), (chain, 5), (stream, 2), (fan, 4), (picky, 3), (crash, 1), (large, 2),
-    (picture, 2), (interactive, 3), (stopped, 2), (deaf, 1), (limited, 1),
+    (picture, 2), (interactive, 3), (stopped, 2), (deaf, 1), (limited, 1), (silent, 1), (socket, 3),
 )  # fmt: skip
 
 
-def a_session(rng: random.Random, *, receivers: int) -> Wanted:
+def engines(generation: int) -> dict[str, int]:
+    """Return the engines that a generation of the suite has, and how many instances of each."""
+    return {name: count for name, count in ENGINES.items() if SINCE.get(name, 1) <= generation}
+
+
+def a_session(rng: random.Random, *, receivers: int, generation: int = GENERATION) -> Wanted:
     """Return the next session; every other one has webhooks."""
-    makers, weights = zip(*KINDS, strict=True)
+    kinds = [kind for kind in KINDS if SINCE.get(kind[0].__name__, 1) <= generation]
+    makers, weights = zip(*kinds, strict=True)
     maker: Callable[[random.Random], Wanted] = rng.choices(makers, weights)[0]
     count = rng.choice([0, 0, 1, 1, 2])
     return replace(maker(rng), hooks=tuple(_a_hook(rng, receivers) for _ in range(count)))
@@ -310,6 +341,8 @@ def complaint(
     if record.status == "finished":
         if wanted.kind == "limited":
             return "finished, although it only waits"
+        if wanted.kind == "silent" and record.attempt == 1:
+            return "finished, although an engine never said that it is ready"
         whole = wanted.stop_after is not None or results == wanted.results
         return "" if whole else f"finished with {_difference(results, wanted.results)}"
     for channel, messages in results.items():

@@ -1,12 +1,16 @@
 """A short run of the chaos suite; ``python -m tests.chaos --minutes 30`` is the long one."""
 
 import os
+import random
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.chaos import faults
+from tests.chaos.__main__ import Plan
 from tests.chaos.run import run
+from tests.chaos.sessions import GENERATION, a_session, engines
 from tests.kit.fixtures import need_kafka
 
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
@@ -67,3 +71,17 @@ def test_a_plan_may_be_of_few_kinds() -> None:
     plan = faults.plan(1, 60, every=1, timeout=5, only=["redis", "engine-kill"])
     assert {fault.target for fault in plan} == {"redis", "engine"}
     assert {fault.kind for fault in plan if fault.target == "engine"} == {"kill"}
+
+
+def test_a_plan_of_an_older_suite_meets_the_engines_and_sessions_of_then() -> None:
+    old = Plan(1, 10.0, 2, 5.0, [])
+    kept = msgspec.json.decode(msgspec.json.encode(old))
+    del kept["generation"]
+    assert msgspec.convert(kept, Plan).generation == 1
+    kinds = {}
+    for generation in (1, GENERATION):
+        rng = random.Random(1)
+        made = [a_session(rng, receivers=2, generation=generation) for _ in range(300)]
+        kinds[generation] = {wanted.kind for wanted in made}
+    assert kinds[GENERATION] - kinds[1] == {"silent", "socket"}
+    assert engines(GENERATION).keys() - engines(1).keys() == {"s"}

@@ -25,7 +25,7 @@ from blueengine.settings.system import SystemSettings
 from blueengine.wire.access import Scope
 from tests.chaos.faults import Fault
 from tests.chaos.listening import RECEIVERS, Ear, Heard
-from tests.chaos.sessions import ENGINES
+from tests.chaos.sessions import GENERATION, engines
 from tests.kit.engines.process import EngineProcess
 from tests.kit.fault_proxy import FaultProxy
 from tests.kit.kafka import RealKafka
@@ -42,6 +42,8 @@ DRAIN_SECONDS: Final = 300.0
 """An engine that is told to end lets its sessions end first, however long their clients feed them."""
 WEBHOOK_SECONDS: Final = 2.0
 """How long the receiver of a webhook may take."""
+START_SECONDS: Final = 20.0
+"""How long an engine may take to say that it is ready for a session."""
 TENANTS: Final = {"north": (0, 0), "south": (2, 1)}
 """Tenant -> how many of its sessions may run and wait at a time; 0: any number."""
 KAFKA_START_SECONDS: Final = 240.0
@@ -95,8 +97,10 @@ class Town:
         seed: int,
         kafka: RealKafka | None = None,
         kafka_proxy: FaultProxy | None = None,
+        generation: int = GENERATION,
     ) -> None:
         self.folder = folder
+        self._generation = generation
         self.redis = redis
         self.kafka = kafka
         self.keys: dict[str, str] = {}
@@ -152,7 +156,7 @@ class Town:
             self._add("gateway", f"gateway-{number}", functools.partial(self._service, port=port))
         for number in range(MANAGERS):
             self._add("management", f"management-{number}", self._service)
-        for engine, count in ENGINES.items():
+        for engine, count in engines(self._generation).items():
             for number in range(count):
                 self._add("engine", f"{engine}-{number}", self._engine)
         for place in self.all():
@@ -215,7 +219,7 @@ class Town:
             "BLOB_DIR": str(self.blobs),
             "RESTFUL_PORT": str(port),
             "RESTFUL_STOP_GRACE": "20",
-            "RESTFUL_START_TIMEOUT": "60",
+            "RESTFUL_START_TIMEOUT": "60" if self._generation == 1 else f"{START_SECONDS:g}",
             "RESTFUL_REDIS_PATIENCE": "5",
             "RESTFUL_AUTH": "on",
             "RESTFUL_AUDIT_LOG": str(self.folder / "logs" / f"{place.name}.audit"),
@@ -246,6 +250,8 @@ class Town:
         more = {"STORM_MARKS": str(self.folder / "marks"), "TMPDIR": str(self.folder / "tmp")}
         if name == "p":
             more["STORM_REFUSES"] = "1"
+        elif name == "s":
+            more["STORM_SILENT"] = "1"
         place.engine = EngineProcess(
             "storm_join" if name == "j" else "storm",
             self.folder / "engines",
@@ -253,9 +259,9 @@ class Town:
             id=name,
             blob_dir=self.blobs,
             settings={
-                "MAX_WORKER": 2 if name in "ac" else 1,
-                "CONCURRENCY": 2 if name == "c" else 4,
-                "STOP_GRACE_SECONDS": 1 if name == "c" else 5,
+                "MAX_WORKER": 2 if name in "acs" else 1,
+                "CONCURRENCY": 2 if name in "cs" else 4,
+                "STOP_GRACE_SECONDS": 1 if name in "cs" else 5,
             },
             environment={**self._environment(place), **more},
         ).start()
@@ -468,7 +474,12 @@ class Town:
 
 @contextlib.asynccontextmanager
 async def a_town(
-    folder: Path, *, heartbeat_timeout: float, seed: int, kafka: bool = False
+    folder: Path,
+    *,
+    heartbeat_timeout: float,
+    seed: int,
+    kafka: bool = False,
+    generation: int = GENERATION,
 ) -> AsyncIterator[Town]:
     """Run a platform; at the end of the context it is ended in order, and what is left is found."""
     # every write is on the disk before its reply: a killed Redis must not forget what it said
@@ -488,6 +499,7 @@ async def a_town(
             seed=seed,
             kafka=broker,
             kafka_proxy=proxy,
+            generation=generation,
         )
         try:
             await town.open()

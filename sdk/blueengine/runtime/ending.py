@@ -83,7 +83,7 @@ class Endings:
             self._instance.crashed.clear()
             self._sender.end_channels(part)
         part.blocked.clear()
-        if any(run.in_flight for run in part.steps):
+        if part.unbegun or any(run.in_flight for run in part.steps):
             self._instance.flags.raise_(part.no)
 
         def close() -> None:

@@ -248,6 +248,18 @@ async def test_a_start_func_that_hangs_runs_into_the_start_timeout(platform: Pla
     assert len(await platform.finished(again)) == 1
 
 
+async def test_a_start_func_that_looks_hears_that_its_time_is_over(platform: Platform) -> None:
+    engine = await platform.start("picky")
+    workers = engine.workers()
+    plan = a_chain("picky", labels={"start": "wait"})
+    record = await platform.ended(await platform.submit(plan, 1, start_timeout=0.3))
+    assert record.fault
+    assert record.fault.code == "start-timeout"
+    again = await platform.submit(a_chain("picky"), 1)
+    assert len(await platform.finished(again)) == 1
+    assert engine.workers() == workers, "nobody had to be killed"
+
+
 def test_the_workers_die_with_their_parent(tmp_path: Path) -> None:
     with a_site(tmp_path, ["steps"]) as site:
         [engine] = site.engines

@@ -18,6 +18,9 @@ def start(context: Context) -> str:
         raise ValueError("cannot prepare")
     if context.labels.get("start") == "hang":
         time.sleep(60)
+    if context.labels.get("start") == "wait":
+        while not context.cancelled:
+            time.sleep(0.01)
     return f"prepared by {INSTANCE}"
 
 

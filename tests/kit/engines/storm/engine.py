@@ -3,14 +3,15 @@
 A message is ``{"n": number, "via": [engines so far], …}``. With ``spread`` it becomes so many; with
 ``pause`` each takes so many seconds; ``die`` ends the worker once a session; ``wait`` goes on until
 the session is stopped, ``deaf`` even then; ``say`` tells of each message. With ``STORM_REFUSES`` set the engine prepares for each session, and refuses
-some.
+some; with ``STORM_SILENT`` it never comes to say that it is ready, the first time, and some of these times
+does not even hear that it is stopped.
 """
 
 import hashlib
 import os
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,16 @@ INSTANCE = os.environ.get("BLUEENGINE_INSTANCE_ID", "")
 def start(context: Context) -> None:
     if zlib.crc32(f"{context.session_id} {INSTANCE}".encode()) % 3 == 0:
         raise Refuse(f"{INSTANCE} does not like it")
+
+
+def say_nothing(context: Context) -> None:
+    silent = Path(os.environ["STORM_MARKS"], f"{context.session_id}.silent")
+    if silent.exists():
+        return
+    silent.touch()
+    deaf = zlib.crc32(context.session_id.encode()) % 2 == 0
+    while deaf or not context.cancelled:
+        time.sleep(0.01)
 
 
 def look(pixels: Any) -> dict[str, Any]:
@@ -67,9 +78,15 @@ def spread(context: Context, message: dict[str, Any]) -> Iterator[dict[str, Any]
         yield {"Results": {"n": number, "via": [*message.get("via", []), NAME], **given}}
 
 
+def starts() -> Callable[[Context], None] | None:
+    if os.environ.get("STORM_REFUSES"):
+        return start
+    return say_nothing if os.environ.get("STORM_SILENT") else None
+
+
 engine.add_step(
     "work",
-    start_func=start if os.environ.get("STORM_REFUSES") else None,
+    start_func=starts(),
     process_func=work,
     input_channels=["Control", "Blob", "Picture"],
     output_channels=["Results", "Big", "Shown"],
