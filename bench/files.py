@@ -73,12 +73,16 @@ async def run(stack: Stack, *, quick: bool, say: Say) -> Section:
 async def _through_a_bucket(
     stack: Stack, section: Section, sizes: Sequence[int], rounds: int
 ) -> None:
-    """Measure with BLOB_URL; each size with engines of its own, for what one leaves is idle to the next."""
+    """Measure with BLOB_URL, patient with a server that puts pieces together slowly.
+
+    Each size has engines of its own, for what one leaves is idle to the next.
+    """
     server = S3Server()
     await asyncio.to_thread(server.start)
     try:
         for size in sizes:
-            stack.channels = await asyncio.to_thread(server.environment)
+            bucket = await asyncio.to_thread(server.environment)
+            stack.channels = {**bucket, "PATIENCE_SECONDS": str(LIMIT_SECONDS)}
             what = f"{size / 1e6:.0f} MB through a bucket"
             _report(section, what, await _rounds(stack, size, rounds))
     finally:

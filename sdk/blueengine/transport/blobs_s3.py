@@ -2,9 +2,11 @@
 
 Large objects go up and come down in pieces, so memory is bounded at any size, and each piece is
 tried again for as long as the patience says. An upload is there whole or not at all. Whoever is
-killed in the middle leaves an upload that never ends: have the bucket abort those after a day.
+killed in the middle leaves an upload that never ends, which the library can neither list nor abort:
+have the bucket do so after a day (``docs/data-channels.md`` has the rule).
 """
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -116,15 +118,19 @@ class BlobBucket:
                 yield chunk
 
         with self._asking(ref):
-            await obstore.put_async(
-                self._store, ref, counted(), chunk_size=PIECE_BYTES, max_concurrency=AT_ONCE
-            )
+            try:
+                await obstore.put_async(
+                    self._store, ref, counted(), chunk_size=PIECE_BYTES, max_concurrency=AT_ONCE
+                )
+            except FileNotFoundError:
+                if not await asyncio.to_thread(self._is_whole, ref, size):
+                    raise
         return size
 
     def put(self, ref: str, path: Path) -> None:
         """Write what is in a file; it appears whole or not at all."""
         with self._asking(ref):
-            obstore.put(self._store, ref, path, chunk_size=PIECE_BYTES, max_concurrency=AT_ONCE)
+            self._upload(ref, path, path.stat().st_size)
 
     def fetch(self, ref: str, path: Path) -> None:
         """Save a blob as a file; it appears whole or not at all.
@@ -161,7 +167,25 @@ class BlobBucket:
                 self.read(ref, begin, min(size, begin + PIECE_BYTES))
                 for begin in range(0, size, PIECE_BYTES)
             )
-            obstore.put(self._store, other, pieces, chunk_size=PIECE_BYTES, max_concurrency=AT_ONCE)
+            self._upload(other, pieces, size)
+
+    def _upload(self, ref: str, source: Path | Iterable[bytes], size: int) -> None:
+        try:
+            obstore.put(self._store, ref, source, chunk_size=PIECE_BYTES, max_concurrency=AT_ONCE)
+        except FileNotFoundError:
+            if not self._is_whole(ref, size):
+                raise
+
+    def _is_whole(self, ref: str, size: int) -> bool:
+        """Whether an upload that the bucket does not know any more has ended well.
+
+        The bucket may be slow to put the pieces together, or its answer get lost; the library asks
+        again then, and is told that there is no such upload.
+        """
+        try:
+            return int(obstore.head(self._store, ref)["size"]) == size
+        except FileNotFoundError:
+            return False
 
     def remove(self, ref: str) -> None:
         """Remove one name of a blob; one that is gone already is fine."""

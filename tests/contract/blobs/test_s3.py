@@ -5,14 +5,16 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
+import obstore
 import pytest
 
 from blueengine.errors import BlueEngineError
 from blueengine.kit.clock import SystemClock
 from blueengine.settings.blobs import BucketSettings
-from blueengine.transport.blobs import BlobsAwayError, BlobStore
+from blueengine.transport.blobs import BlobError, BlobsAwayError, BlobStore
 from blueengine.transport.blobs_s3 import PIECE_BYTES, BlobBucket
 from tests.contract.blobs.suite import MIB, BlobContract, bytes_of, pieces
 from tests.kit.fault_proxy import FaultProxy
@@ -57,6 +59,31 @@ async def test_a_file_goes_up_and_comes_down(bucket: BlobBucket, tmp_path: Path)
     await asyncio.to_thread(bucket.fetch, "a/b", tmp_path / "new" / "down")
     assert (tmp_path / "new" / "down").read_bytes() == data
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["down"]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_an_upload_whose_last_answer_was_lost_is_looked_for(
+    bucket: BlobBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    """The library asks again then, and is told that there is no such upload."""
+    real = obstore.put
+
+    def lose_the_answer(*arguments: Any, **options: Any) -> None:
+        if whole:
+            real(*arguments, **options)
+        raise FileNotFoundError("404 Not Found: NoSuchUpload")
+
+    monkeypatch.setattr(obstore, "put", lose_the_answer)
+    data = bytes_of(2 * PIECE_BYTES + 7)
+    (tmp_path / "up").write_bytes(data)
+    putting = asyncio.to_thread(bucket.put, "a/b", tmp_path / "up")
+    if not whole:
+        with pytest.raises(BlobError, match="gone"):
+            await putting
+        return
+    await putting
+    await asyncio.to_thread(bucket.fetch, "a/b", tmp_path / "down")
+    assert (tmp_path / "down").read_bytes() == data
 
 
 def test_an_object_is_made_once(bucket: BlobBucket) -> None:
