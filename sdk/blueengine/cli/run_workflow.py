@@ -14,6 +14,7 @@ from blueengine.errors import BlueEngineError
 
 if TYPE_CHECKING:
     from blueengine.client import AsyncClient, AsyncSession, Blob, Outcome
+    from blueengine.client.aio import RunOptions
     from blueengine.client.jobs import Job
 
 INLINE_TYPES: Final = {"json", "text"}
@@ -43,6 +44,12 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Save the results in this folder.", file_okay=False)
     ] = None,
+    record: Annotated[
+        bool,
+        typer.Option(
+            "--record", help="Keep what each engine gets, for `blueengine engine replay`."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Submit a workflow, show how it goes on, print or save its results.
@@ -53,6 +60,8 @@ def run(
     Example: blueengine run workflows/hello.yml --input 'Input={"name": "Ada"}'
 
     Example: blueengine run workflows/ocr.yml --input Document=@scan.pdf --out texts
+
+    Example: blueengine run workflows/ocr.yml --input Document=@scan.pdf --record
     """
     job = read_workflow(workflow)
     given = collect([parse_input(text, job) for text in inputs or ()])
@@ -60,7 +69,7 @@ def run(
         make_folder(out)
 
     async def work(client: "AsyncClient") -> "tuple[Outcome, dict[str, list[str]] | None]":
-        outcome = await _run(client, job, given, limit=timeout, quiet=json)
+        outcome = await _run(client, job, given, limit=timeout, record=record, quiet=json)
         return outcome, await save(client, outcome, out) if out else None
 
     try:
@@ -137,7 +146,13 @@ def collect(given: "Iterable[tuple[str, Any]]") -> dict[str, Any]:
 
 
 async def _run(
-    client: "AsyncClient", job: "Job", given: dict[str, Any], *, limit: float, quiet: bool
+    client: "AsyncClient",
+    job: "Job",
+    given: dict[str, Any],
+    *,
+    limit: float,
+    record: bool,
+    quiet: bool,
 ) -> "Outcome":
     import asyncio
 
@@ -145,7 +160,8 @@ async def _run(
 
     console = output.console(stderr=True)
     shown = console if console.is_terminal or not quiet else None
-    session = await client.submit(job, given)
+    options: RunOptions = {"record": True} if record else {}  # the file may say so, too
+    session = await client.submit(job, given, **options)
     if shown:
         shown.print(session.id, markup=False)
     board = progress.Board(list(job.nodes))

@@ -37,6 +37,17 @@ OUTPUTS: {NAMES: [Result], TYPES: [JSON]}
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
 
 
+WORKFLOW = """
+dataChannels:
+  - {name: Control, type: JSON}
+  - {name: Out, type: JSON}
+engines:
+  - id: describe
+    inputs: [{name: Control, type: JSON, linkTo: Control}]
+    outputs: [{name: Result, type: JSON, linkTo: Out}]
+"""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("describe")
@@ -123,6 +134,22 @@ def test_a_recorded_session_comes_back_in_the_order_of_arrival(platform: Up, fol
     assert outputs == [
         "one", {"n": 2}, "three", [[1, 1], "image/png"], ["large.txt", "x" * 200_000],
     ]  # fmt: skip
+
+
+def test_a_workflow_is_run_recorded_from_the_terminal(
+    platform: Up, folder: Path, tmp_path: Path
+) -> None:
+    workflow = tmp_path / "describe.yml"
+    workflow.write_text(WORKFLOW)
+    done = run(
+        "run", str(workflow), "--input", "Control=one", "--record", "--json", "--url", platform.url
+    )
+    assert done.returncode == 0, done.stderr
+    recorded = json.loads(done.stdout)["sessionId"]
+    assert platform.ask(f"/api/v1/sessions/{recorded}")["recorded"] is True
+    done = replayed(platform, folder, recorded, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["outputs"] == {"Result": ["one"]}
 
 
 def test_a_recording_of_what_is_not_recorded_is_no_page(platform: Up) -> None:
