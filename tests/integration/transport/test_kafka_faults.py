@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import uvloop
 
-from blueengine.errors import ChannelsAwayError
+from blueengine.errors import ChannelsAwayError, InboxLostError
 from blueengine.settings.system import SystemSettings
 from blueengine.transport.kafka import KafkaTransport
+from blueengine.transport.kafka_topics import topics
 from tests.contract.channel.suite import Reader, header
 from tests.kit.builders import a_topic_prefix
 from tests.kit.fault_proxy import FaultProxy
@@ -187,6 +188,20 @@ async def test_one_that_ends_meanwhile_ends(
         await transport.close()
         with pytest.raises(ChannelsAwayError):
             await sent
+
+
+async def test_an_inbox_that_is_removed_under_its_reader_is_lost(transport_of: Attend) -> None:
+    async with attending(transport_of("robbed", patience=8)) as transport:
+        async with topics(transport._settings) as admin:
+            await admin.remove(["robbed"])
+
+        async def read_on() -> None:
+            while True:
+                await transport.receive()
+
+        async with asyncio.timeout(LIMIT):
+            with pytest.raises(InboxLostError, match="was removed from Kafka"):
+                await read_on()
 
 
 async def test_it_goes_on_when_what_works_inside_the_client_has_ended(
