@@ -6,7 +6,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from blueengine.errors import MessageTooLargeError
+from blueengine.errors import BlueEngineError, MessageTooLargeError
 from blueengine.kit.redis_link import Reply
 from blueengine.wire.envelope import Header, Kind
 
@@ -30,6 +30,13 @@ def too_large(channel: str, size: int, limit: int, setting: str) -> MessageTooLa
         f"channel {channel!r}: a message of {size} bytes is above the limit of {limit}"
         f" ({setting}); payloads above 64 KiB go by reference where BLOB_DIR or BLOB_URL is set"
     )
+
+
+def refused(error: BlueEngineError) -> "asyncio.Future[Reply]":
+    """Return what ``Transport.send`` answers for messages that it does not take."""
+    future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    future.set_exception(error)
+    return future
 
 
 class Transport(Protocol):

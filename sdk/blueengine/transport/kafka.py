@@ -2,9 +2,9 @@
 
 Writers send one batch at a time to each inbox; what comes meanwhile is the next batch, so batches
 grow with the load and a single message waits for nothing. In a flow of small messages the next batch
-waits as long as the last one took, at most, for more to share it: that is what saves a broker work. A batch is sent again, in order, until
-all copies that the brokers want have it (an idempotent producer, acks=all); where that ends, with a
-new producer, the reader knows a repetition by its sequence number.
+waits as long as the last one took, at most, for more to share it: that is what saves a broker work.
+A batch is sent again, in order, until all copies that the brokers want have it (an idempotent producer,
+acks=all); where that ends, with a new producer, the reader knows a repetition by its sequence number.
 
 A message's header travels as one Kafka header; the payload is the record's value, untouched. A run
 of messages is one record. What was read is removed before its retention is over, so brokers keep little of it.
@@ -32,7 +32,7 @@ from blueengine.kit import aio
 from blueengine.kit.backoff import delays
 from blueengine.kit.redis_link import Reply
 from blueengine.settings.kafka import KafkaSettings
-from blueengine.transport.base import Run, singly, too_large
+from blueengine.transport.base import Run, refused, singly, too_large
 from blueengine.transport.kafka_client import (
     BROKEN,
     OVERHEAD_BYTES,
@@ -189,7 +189,7 @@ class KafkaTransport:
             value = b"".join((payload, *more))
             largest = max(len(payload), *map(len, more))
             if largest > limit:
-                return self._refused(header.channel, largest, limit)
+                return refused(too_large(header.channel, largest, limit, SETTING))
             if len(value) > limit:
                 messages = singly(header, (payload, *more))
                 return asyncio.gather(*(self.send(instance, *message) for message in messages))
@@ -197,7 +197,7 @@ class KafkaTransport:
         encoded = codec.encode(header)
         for size, most in ((len(value), limit), (len(encoded), OVERHEAD_BYTES - FRAMING_BYTES)):
             if size > most:
-                return self._refused(header.channel, size, most)
+                return refused(too_large(header.channel, size, most, SETTING))
         outlet = self._outlets.get(instance)
         if outlet is None:
             topic = names.inbox_topic(self._settings.topic_prefix, instance)
@@ -211,11 +211,6 @@ class KafkaTransport:
             outlet.enough.set_result(None)
         if outlet.task is None:
             outlet.task = self._loop.create_task(self._deliver(instance, outlet), name="kafka-send")
-        return future
-
-    def _refused(self, channel: str, size: int, limit: int) -> "asyncio.Future[Reply]":
-        future: asyncio.Future[Reply] = self._loop.create_future()
-        future.set_exception(too_large(channel, size, limit, SETTING))
         return future
 
     async def _deliver(self, instance: str, outlet: _Outlet) -> None:

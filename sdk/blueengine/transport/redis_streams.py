@@ -10,7 +10,7 @@ import logging
 from blueengine.errors import DecodeError
 from blueengine.kit import aio
 from blueengine.kit.redis_link import Link, Reply
-from blueengine.transport.base import Run, too_large
+from blueengine.transport.base import Run, refused, too_large
 from blueengine.wire import codec, names
 from blueengine.wire.envelope import Header
 
@@ -90,9 +90,7 @@ class RedisStreams:
         """Append a run to an instance's inbox as one entry, if that is still there."""
         size = max(len(payload), *map(len, more)) if more else len(payload)
         if size > self._limit:
-            refused: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-            refused.set_exception(too_large(header.channel, size, self._limit, SETTING))
-            return refused
+            return refused(too_large(header.channel, size, self._limit, SETTING))
         words: list[bytes | str] = []
         for further in more:
             words += ["p", further]
