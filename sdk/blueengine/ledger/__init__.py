@@ -10,7 +10,7 @@ a session whose engines are picked runs to its end with nobody watching.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -20,46 +20,67 @@ from blueengine.wire import lifecycle, names
 
 _SCRIPTS: Final = Path(__file__).with_name("lua")
 _INCLUDE: Final = re.compile(r"-- include: (.+)")
-_LATER: Final = re.compile(r"-- include later: (.+)")
 _FUNCTION: Final = re.compile(
     r"^local function (\w+)\((?:[^\n]* end\n|[^\n]*\n.*?^end\n)", re.MULTILINE | re.DOTALL
 )
 _NAME: Final = re.compile(r"\bK\.(\w+)\(([^()]*)\)")
-_WORD: Final = re.compile(r"\w+")
+_ROWS: Final = re.compile(r"^ *-- arrows: (\w+)$", re.MULTILINE)
+_TERMINAL: Final = re.compile(r"\bTERMINAL\(([\w.]+)\)")
+_CALL: Final = re.compile(r"(?<![\w.:])(\w+)(?=\()")
+_SELDOM: Final = re.compile(r".*-- seldom\n")
 _COMMENT: Final = re.compile(r"--.*")
 
 
 def _arrows(table: Mapping[lifecycle.S, Mapping[lifecycle.E, lifecycle.S]]) -> str:
-    """Return a status table as text; building a Lua table at each call would cost more."""
-    arrows = (f"{st}/{event}={to}" for st, row in table.items() for event, to in row.items())
-    return f" {' '.join(arrows)} "
+    """Return a status table as comparisons: a Lua table would be built anew at each call."""
+    lines = list[str]()
+    for status, row in table.items():
+        if row:
+            lines.append(f"  if from == '{status}' then")
+            lines += [
+                f"    if what == '{event}' then return '{to}' end" for event, to in row.items()
+            ]
+            lines += ["    return nil", "  end"]
+    return "\n".join(lines)
 
 
 _TABLES: Final = {
-    "ARROWS": _arrows(lifecycle.TRANSITIONS),
-    "SUB_ARROWS": _arrows(lifecycle.SUB_TRANSITIONS),
+    "TRANSITIONS": _arrows(lifecycle.TRANSITIONS),
+    "SUB_TRANSITIONS": _arrows(lifecycle.SUB_TRANSITIONS),
 }
+_STATUSES: Final = ", ".join(f"'{status}'" for status in lifecycle.Status)
+
+
+def _is_terminal(status: re.Match[str]) -> str:
+    """Return the Lua expression of what a script writes as ``TERMINAL(status)``."""
+    tests = (f"{status[1]} == '{st}'" for st in lifecycle.Status if st in lifecycle.TERMINAL)
+    return f"({' or '.join(tests)})"
 
 
 def _spell(name: re.Match[str]) -> str:
     """Return the Lua expression of a key that a script writes as ``K.name(argument, …)``."""
-    first, *rest = names.TEMPLATES[name[1]].split("{}")
+    first, *texts = names.TEMPLATES[name[1]].split("{}")
     arguments = [argument.strip() for argument in name[2].split(",") if argument.strip()]
-    pairs = zip(arguments, rest, strict=True)
-    return "(" + repr(first) + "".join(f" .. {value} .. {text!r}" for value, text in pairs) + ")"
+    pairs = zip(arguments, texts, strict=True)
+    rest = (f" .. {value}" + (f" .. {text!r}" if text else "") for value, text in pairs)
+    return f"({first!r}{''.join(rest)})"
 
 
 class _Piece(NamedTuple):
     """A function of a script, or what is between two."""
 
     function: str
+    seldom: bool
     text: str
-    words: frozenset[str]
+    calls: frozenset[str]
 
 
 def _piece(function: str, text: str) -> _Piece:
-    words = frozenset(_WORD.findall(_COMMENT.sub("", text)))
-    return _Piece(function, _NAME.sub(_spell, text), words)
+    calls = frozenset(_CALL.findall(_COMMENT.sub("", text)))
+    seldom = function != "" and _SELDOM.match(text) is not None
+    text = _ROWS.sub(lambda rows: _TABLES[rows[1]], text)
+    text = _TERMINAL.sub(_is_terminal, _NAME.sub(_spell, text))
+    return _Piece(function, seldom, text, calls)
 
 
 @cache
@@ -72,29 +93,51 @@ def _pieces(part: str) -> Sequence[_Piece]:
     return [*pieces, _piece("", part[at:])]
 
 
-def _made_later(text: str) -> str:
-    """Return functions a script seldom needs as one, ``later``, which makes and returns them."""
-    made = ", ".join(f"{function[1]} = {function[1]}" for function in _FUNCTION.finditer(text))
-    return f"local function later()\n{text}\nreturn {{{made}}}\n end\n"
+def _reached(pieces: Iterable[_Piece], calls: Iterable[str]) -> set[str]:
+    """Return the names of the functions that these calls come to."""
+    functions = {piece.function: piece for piece in pieces}
+    found = set[str]()
+    while names := {call for call in calls if call in functions} - found:
+        found |= names
+        calls = {call for name in names for call in functions[name].calls}
+    return found
+
+
+def _made_later(pieces: Sequence[_Piece], wanted: Collection[str]) -> str:
+    """Return the function that makes functions a script seldom needs, once it needs one of them."""
+    text = "".join(piece.text for piece in pieces)
+    made = ", ".join(f"{p.function} = {p.function}" for p in pieces if p.function in wanted)
+    return (
+        f"later = function()\n{text}\nlocal made = {{{made}}}\n"
+        "later = function() return made end\nreturn made\nend\n"
+    )
 
 
 def render(*parts: str) -> str:
-    """Return a script with its key names spelled out and the status tables it mentions before it.
+    """Return a script with its key names and status tables spelled out.
 
-    Functions it never comes to are left out: Redis makes every function anew at each call.
+    Redis makes every function anew at each call. So those that are never come to are left out, and
+    those whose first line ends with ``-- seldom`` are made, with what they alone need, when the
+    first of them is called.
     """
-    pieces = [_pieces(part) for part in parts]
-    waiting = [piece for part in pieces for piece in part]
-    needed, words = {""}, set[str]()
-    while called := [piece for piece in waiting if piece.function in needed]:
-        words.update(*(piece.words for piece in called))
-        waiting = [piece for piece in waiting if piece.function not in needed]
-        needed = {piece.function for piece in waiting} & words
-    left_out = {id(piece) for piece in waiting}
-    text = ["".join(p.text for p in part if id(p) not in left_out) for part in pieces]
-    return "\n".join(
-        [*(f"local {n} = {value!r}" for n, value in _TABLES.items() if n in words), *text]
-    )
+    *libs, body = [_pieces(part) for part in parts]
+    pieces = [piece for lib in libs for piece in lib]
+    at_once = [piece for piece in pieces if not piece.seldom]
+    calls = {call for piece in (*pieces, *body) if not piece.function for call in piece.calls}
+    calls |= {call for piece in body for call in piece.calls}
+    now = _reached(at_once, calls)
+    calls |= {call for piece in at_once if piece.function in now for call in piece.calls}
+    wanted = {piece.function for piece in pieces if piece.seldom} & calls
+    late = _reached(pieces, wanted) - now
+    ask = re.compile(rf"(?<![\w.:])({'|'.join(sorted(wanted)) or '(?!)'})(?=\()")
+    kept = [piece.text for piece in pieces if not piece.function or piece.function in now]
+    text = [ask.sub(r"later().\1", part) for part in (*kept, *(piece.text for piece in body))]
+    if late:
+        text.insert(len(kept), _made_later([p for p in pieces if p.function in late], wanted))
+        text.insert(0, "local later\n")
+    if any("STATUSES" in part for part in text):
+        text.insert(0, f"local STATUSES = {{{_STATUSES}}}\n")
+    return "".join(text)
 
 
 @cache
@@ -102,13 +145,13 @@ def _part(name: str) -> str:
     return (_SCRIPTS / "lib" / f"{name}.lua").read_text()
 
 
-def _gather(pattern: re.Pattern[str], body: str, found: dict[str, str]) -> dict[str, str]:
+def _gather(body: str, found: dict[str, str]) -> dict[str, str]:
     """Add the parts that ``body`` includes to ``found``, each behind those it includes itself."""
-    names = pattern.search(body)
+    names = _INCLUDE.search(body)
     for name in names[1].split() if names else ():
         if name not in found:
             text = _part(name)
-            _gather(_INCLUDE, text, found)
+            _gather(text, found)
             found[name] = text
     return found
 
@@ -119,7 +162,5 @@ def load(*wanted: str) -> Mapping[str, Script]:
     scripts = {}
     for name in wanted or sorted(path.stem for path in _SCRIPTS.glob("*.lua")):
         body = (_SCRIPTS / f"{name}.lua").read_text()
-        later = "\n".join(_gather(_LATER, body, {}).values())
-        parts = [*_gather(_INCLUDE, body, {}).values(), _made_later(later) if later else "", body]
-        scripts[name] = Script(name, render(*parts))
+        scripts[name] = Script(name, render(*_gather(body, {}).values(), body))
     return scripts

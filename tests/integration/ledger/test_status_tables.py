@@ -49,7 +49,7 @@ async def test_every_part_status_with_every_event(every_link: Link) -> None:
 
 
 async def walk(link: Link, kind: str, status: str, event: str) -> tuple[int, bytes, int, int]:
-    script = ledger.render(f"{_LIBS}\n{_WALK}")
+    script = ledger.render(_LIBS, _WALK)
     reply: tuple[int, bytes, int, int] = await link.send("EVAL", script, 0, kind, status, event)
     return reply
 

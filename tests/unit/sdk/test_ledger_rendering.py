@@ -6,7 +6,6 @@ import pytest
 
 from blueengine import ledger
 from blueengine.ledger import instance
-from blueengine.wire import lifecycle
 
 SCRIPTS = ledger.load()
 LUA = {
@@ -35,7 +34,7 @@ def code(name: str) -> str:
 def test_every_function_called_is_defined_before(name: str) -> None:
     defined: set[str] = set()
     for line in code(name).splitlines():
-        if made := re.search(r"\blocal function (\w+)\(([^)]*)", line):
+        if made := re.search(r"\blocal (?:function )?(\w+)", line):
             defined.add(made[1])
         for called in re.findall(r"(?<![\w.:])([a-zA-Z_]\w*)\(", line):
             assert called in defined | LUA, f"{called} in: {line.strip()}"
@@ -48,6 +47,15 @@ def test_hot_scripts_do_not_carry_what_they_never_call() -> None:
     assert "local function save(" not in code("watch")
 
 
+def test_what_is_seldom_needed_is_made_when_it_is_first_called() -> None:
+    first, made, rest = code("submit").partition("\nlater = function()\n")
+    assert made
+    assert "local function fire(" not in first
+    assert "later().fire(" in first
+    assert "local function fire(" in rest
+    assert "local function put(" not in rest, "what is needed anyway is made once"
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_no_name_is_left_to_be_spelled(name: str) -> None:
     assert "K." not in code(name)
@@ -57,14 +65,6 @@ def test_no_name_is_left_to_be_spelled(name: str) -> None:
 def test_no_script_uses_a_command_that_scans(name: str) -> None:
     commands = set(re.findall(r"redis\.call\('(\w+)'", SCRIPTS[name].text))
     assert commands.isdisjoint({"KEYS", "SCAN", "HSCAN", "SSCAN", "ZSCAN", "SORT"})
-
-
-def test_status_tables_are_rendered_as_they_are() -> None:
-    text = SCRIPTS["close"].text
-    for table in (lifecycle.TRANSITIONS, lifecycle.SUB_TRANSITIONS):
-        for status, row in table.items():
-            for event, to in row.items():
-                assert f" {status}/{event}={to} " in text
 
 
 def test_some_scripts_can_be_asked_for() -> None:

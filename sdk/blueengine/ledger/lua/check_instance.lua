@@ -21,7 +21,7 @@ for _, member in ipairs(redis.call('SMEMBERS', K.held(instance))) do
   local mine = S and attempt == S.at and get(S, node .. ':in') == instance
   if not S or attempt > S.at or attempt == S.at and not mine then
     if wrong('slot', instance, 'it holds ' .. member .. ', which is nobody\'s') then redis.call('SREM', K.held(instance), member) end
-  elseif mine and not arrow(SUB_ARROWS, get(S, node .. ':st'), 'broke')
+  elseif mine and not sub_arrow(get(S, node .. ':st'), 'broke')
       and not redis.call('ZSCORE', K.timers(), stop_timer(S, attempt, node, instance)) then
     if wrong('slot', instance, 'it holds ' .. member .. ', which has ended') then
       release(S, attempt, node, instance)

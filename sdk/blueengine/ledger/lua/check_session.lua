@@ -12,9 +12,7 @@ local function zset(key, wanted, code, text)
 end
 
 -- the indexes
-local seen = {}
-for from, to in string.gmatch(ARROWS, ' (%l+)/[%l-]+=(%l+)') do seen[from], seen[to] = true, true end
-for st in pairs(seen) do
+for _, st in ipairs(STATUSES) do
   local has = redis.call('ZSCORE', K.status(st), sid)
   if (st == S.st) ~= (has and true or false) and wrong('status-index', sid, 'it is ' .. S.st .. ', the index of ' .. st
       .. (has and ' has it' or ' has it not')) then
@@ -82,7 +80,7 @@ end
 local left = 0
 for _, n in ipairs(nodes(S)) do
   local st = get(S, n.name .. ':st')
-  if arrow(SUB_ARROWS, st, 'broke') then
+  if sub_arrow(st, 'broke') then
     left = left + 1
     if st ~= 'pending' and not holds(S, n.name) and not terminal(S)
         and wrong('part-without-slot', sid, n.name .. ' is ' .. st .. ', and no instance holds it') then

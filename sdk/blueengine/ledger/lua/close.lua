@@ -1,7 +1,6 @@
 -- close: a node's part has ended; its slot is given back. The last part ends the session, and a
 -- part that failed fails it.
--- include: base session release ending results
--- include later: slots breaking
+-- include: base session release ending slots breaking results
 -- ARGV  1 session  2 attempt  3 node  4 instance  5 "finished" | "failed" | "stopped"
 --       6 fault (JSON) or ""  7 tally (JSON)  8 "1" when another attempt may help (a crash)
 --       then its last results: channel, sequence number of the first, how many, items, …
@@ -12,9 +11,9 @@ if not S then return 'stale' end
 release(S, attempt, node, instance)
 local st = get(S, node .. ':st')
 -- it ended already: the same report again
-if S.at == attempt and get(S, node .. ':in') == instance and arrow(SUB_ARROWS, st, 'broke') then
+if S.at == attempt and get(S, node .. ':in') == instance and sub_arrow(st, 'broke') then
   local why = ARGV[6]
-  if outcome == 'finished' and not arrow(SUB_ARROWS, st, 'finished') or outcome == 'stopped' and st ~= 'stopping' then
+  if outcome == 'finished' and not sub_arrow(st, 'finished') or outcome == 'stopped' and st ~= 'stopping' then
     -- nobody will do this part any more, so the session must not wait for it
     why = fault('out-of-turn', 'the engine ended its part (' .. outcome .. ') while it was ' .. st,
       {engine = engine_of(S, node), node = node, instance = instance})
@@ -28,7 +27,7 @@ if S.at == attempt and get(S, node .. ':in') == instance and arrow(SUB_ARROWS, s
     keep_results(S, t, node, ARGV[i], tonumber(ARGV[i + 1]), i + 3, i + 2 + count)
     i = i + 3 + count
   end
-  if outcome == 'failed' then later().part_broke(S, t, node, why, ARGV[8] == '1')
+  if outcome == 'failed' then part_broke(S, t, node, why, ARGV[8] == '1')
   else part_ended(S, t, node, outcome) end
   if S.at == attempt then put(S, node .. ':tally', ARGV[7]) end
   if all_here and S.st == 'finished' then S.outcome = outcome_of(S, 9) end

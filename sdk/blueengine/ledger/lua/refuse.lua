@@ -8,7 +8,7 @@ local attempt, node, instance = tonumber(ARGV[2]), ARGV[3], ARGV[4]
 if not S then return 'stale' end
 release(S, attempt, node, instance)
 local answer = 'stale'
-if S.at ~= attempt or not arrow(SUB_ARROWS, get(S, node .. ':st'), 'broke') then
+if S.at ~= attempt or not sub_arrow(get(S, node .. ':st'), 'broke') then
   -- late: the same report again, or the session went on without it
 elseif S.st == 'processing' then
   part_broke(S, t, node, ARGV[5], false)  -- it was taken for ready: too late to give it to another

@@ -37,7 +37,7 @@ local S = {id = sid, key = key, tenant = tenant, st = 'pending', at = 1, text = 
   -- known here, so that the placement does not ask Redis for them
   fields = {plan = ARGV[4], fed = ARGV[6], input = ARGV[7], start = ARGV[11], order = order,
     created = num(t), parked = false, refusers = false, missed = false, placement = ARGV[23]}}
-S.dirty = {'at', 1, 'kind', ARGV[2], 'rank', ARGV[3], 'plan', ARGV[4], 'nodes', ARGV[5],
+S.dirty = {'at', '1', 'kind', ARGV[2], 'rank', ARGV[3], 'plan', ARGV[4], 'nodes', ARGV[5],
   'fed', ARGV[6], 'input', ARGV[7], 'stored', ARGV[8], 'wait', ARGV[10], 'start', ARGV[11], 'limit', ARGV[12],
   'ttl', ARGV[13], 'grace', ARGV[14], 'max', ARGV[15], 'labels', ARGV[16], 'order', order, 'created', num(t)}
 

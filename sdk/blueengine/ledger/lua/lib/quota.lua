@@ -10,13 +10,13 @@
 -- Without any management wake-ups pile up to a bound; its sweep finds what was dropped.
 local function wake(engine)
   if redis.call('ZCARD', K.waiting(engine)) > 0 then
-    local best = redis.call('ZREVRANGE', K.free(engine), 0, 0, 'WITHSCORES')
+    local best = redis.call('ZREVRANGE', K.free(engine), '0', '0', 'WITHSCORES')
     if best[2] and tonumber(best[2]) > 0 then redis.call('XADD', K.wake(), 'MAXLEN', '~', '10000', '*', 'e', engine) end
   end
 end
 
 -- room(tenant): how many more of its sessions may run; nil without a limit
-local function room(tenant)
+local function room(tenant)  -- seldom
   local most = tonumber(redis.call('HGET', K.tenant(tenant), 'max_running') or '0')
   if most == 0 then return nil end
   for _, st in ipairs({'queuing', 'processing', 'stopping'}) do
@@ -34,7 +34,7 @@ end
 
 -- recall(tenant, engine): let the first of those who wait apart stand in the engine's queue, when
 -- there is room
-local function recall(tenant, engine)
+local function recall(tenant, engine)  -- seldom
   local first = redis.call('ZRANGE', K.apart(tenant, engine), 0, 0, 'WITHSCORES')
   if not first[1] then
     redis.call('SREM', K.apart_engines(tenant), engine)
@@ -49,6 +49,6 @@ local function recall(tenant, engine)
 end
 
 -- recall_all(tenant): the same for every engine its sessions wait apart for
-local function recall_all(tenant)
+local function recall_all(tenant)  -- seldom
   for _, engine in ipairs(redis.call('SMEMBERS', K.apart_engines(tenant))) do recall(tenant, engine) end
 end

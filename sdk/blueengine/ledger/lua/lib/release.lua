@@ -14,7 +14,7 @@ end
 local function release(S, attempt, node, instance)
   if redis.call('SREM', K.held(instance), slot(S, attempt, node)) == 0 then return end
   local engine = engine_of(S, node)
-  local slots = redis.call('ZADD', K.free(engine), 'XX', 'INCR', 1, instance)
+  local slots = redis.call('ZADD', K.free(engine), 'XX', 'INCR', '1', instance)
   if slots then
     follow_places(engine, instance, slots)
     wake(engine)
@@ -23,5 +23,5 @@ local function release(S, attempt, node, instance)
   redis.call('SREM', K.demand(engine), member)
   if get(S, 'stops') then redis.call('ZREM', K.timers(), stop_timer(S, attempt, node, instance)) end
   S.slots = S.slots - 1
-  put(S, 'slots', S.slots)
+  put(S, 'slots', num(S.slots))
 end

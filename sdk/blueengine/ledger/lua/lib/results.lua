@@ -27,9 +27,9 @@ local function keep_results(S, t, node, channel, first, from, to)
   end
   if stored > 0 then
     S.long = true
-    put(S, field, first + to - from + 1)
+    put(S, field, num(first + to - from + 1))
     if not get(S, 'first') then put(S, 'first', num(t)) end
-    event(S, 'k', 'results', 'n', node, 'c', channel, 'count', stored)
+    event(S, 'k', 'results', 'n', node, 'c', channel, 'count', num(stored))
   end
   return 'ok'
 end

@@ -4,7 +4,7 @@
 --
 -- S.st, S.at, … are the fields every script needs; any other field goes through get and put.
 -- S.long marks a step that may happen any number of times: the history is then kept from growing.
--- ARROWS and SUB_ARROWS are the status tables as text: " from/event=to from/event=to … ".
+-- The loader puts the status tables into `arrow`, `sub_arrow` and `terminal`.
 -- include: outbox quota
 
 -- load(session, field, …): nil when there is none. The further fields are fetched with it.
@@ -37,42 +37,51 @@ end
 local function number(S, field) return tonumber(get(S, field) or '0') end
 
 local function put(S, field, value)
-  S.fields[field] = value
-  S.dirty[#S.dirty + 1] = field
-  S.dirty[#S.dirty + 1] = value
+  local dirty = S.dirty
+  local count = #dirty
+  S.fields[field], dirty[count + 1], dirty[count + 2] = value, field, value
 end
 
 -- in_pieces(command, key, words): as many calls as Lua's stack needs; an even number of words each
 local function in_pieces(command, key, words)
-  for i = 1, #words, 4000 do redis.call(command, key, unpack(words, i, math.min(i + 3999, #words))) end
+  if #words <= 4000 then redis.call(command, key, unpack(words))
+  else
+    for i = 1, #words, 4000 do redis.call(command, key, unpack(words, i, math.min(i + 3999, #words))) end
+  end
 end
 
 -- nodes(S): list of {name, engine} in graph order
 local function nodes(S)
-  if not S.nodes then
-    S.nodes = {}
-    for name, engine in string.gmatch(S.text, '([^=,]+)=([^,]+)') do
-      S.nodes[#S.nodes + 1] = {name = name, engine = engine}
-    end
+  local list = S.nodes
+  if not list then
+    list = {}
+    for name, engine in string.gmatch(S.text, '([^=,]+)=([^,]+)') do list[#list + 1] = {name = name, engine = engine} end
+    S.nodes = list
   end
-  return S.nodes
+  return list
 end
 
 local function event(S, ...)
   local words, history = {...}, S.history
-  for i = 1, #words do history[#history + 1] = words[i] end
+  local count = #history
+  for i = 1, #words do history[count + i] = words[i] end
 end
 
-local function arrow(arrows, from, what)
-  local _, last = string.find(arrows, ' ' .. from .. '/' .. what .. '=', 1, true)
-  return last and string.match(arrows, '^%l+', last + 1)
+-- arrow(from, event): the status of a session after that; nil when the table does not allow it
+local function arrow(from, what)
+  -- arrows: TRANSITIONS
 end
 
-local function terminal(S) return not string.find(ARROWS, ' ' .. S.st .. '/', 1, true) end
+-- sub_arrow(from, event): the same of a node's part
+local function sub_arrow(from, what)
+  -- arrows: SUB_TRANSITIONS
+end
+
+local function terminal(S) return TERMINAL(S.st) end
 
 -- advance(S, event): true when the table allows it; then the status has moved
 local function advance(S, what)
-  local to = arrow(ARROWS, S.st, what)
+  local to = arrow(S.st, what)
   if not to then return false end
   S.st = to
   event(S, 'k', 'session', 'st', to)
@@ -81,7 +90,7 @@ end
 
 -- sub_advance(S, node, event): the new status of the node's part, or nil when not allowed
 local function sub_advance(S, node, what)
-  local to = arrow(SUB_ARROWS, get(S, node .. ':st'), what)
+  local to = sub_arrow(get(S, node .. ':st'), what)
   if to then put(S, node .. ':st', to) end
   return to
 end
@@ -94,8 +103,10 @@ end
 -- so a session counts once, and an engine that stands twice in a graph wants two slots.
 -- A slot that an earlier attempt still holds counts beside them, under "id#node@attempt".
 local function demand_member(S, node)
+  local list = nodes(S)
+  if list[1].name == node then return S.id end
   local engine = engine_of(S, node)
-  for _, n in ipairs(nodes(S)) do
+  for _, n in ipairs(list) do
     if n.engine == engine then
       if n.name == node then return S.id end
       return S.id .. '#' .. node
@@ -124,7 +135,7 @@ local function score(S, st)
 end
 
 -- save_queue(S): put the session into the queue it is parked in, take it out of the one it was in
-local function save_queue(S)
+local function save_queue(S)  -- seldom
   local was_in = get(S, 'parked') or ''
   local now_in = S.st ~= 'pending' and '' or S.parked or was_in
   local was_apart = S.tenant and was_in ~= '' and get(S, 'apart') == '1'
@@ -173,8 +184,8 @@ local function save(S)
   if S.tenant and S.was and S.was ~= 'pending' and (S.st == 'pending' or terminal(S)) then recall_all(S.tenant) end
   if #S.dirty > 0 then in_pieces('HSET', S.key, S.dirty) end
   if #S.history > 0 then
-    if S.long then redis.call('XADD', K.events(S.id), 'MAXLEN', '~', '10000', '*', 'a', S.at, unpack(S.history))
-    else redis.call('XADD', K.events(S.id), '*', 'a', S.at, unpack(S.history)) end
+    if S.long then redis.call('XADD', K.events(S.id), 'MAXLEN', '~', '10000', '*', 'a', num(S.at), unpack(S.history))
+    else redis.call('XADD', K.events(S.id), '*', 'a', num(S.at), unpack(S.history)) end
     local there = poke(S, S.follow)
     if there then redis.call('HSET', S.key, 'follow', there) end
   end

@@ -11,15 +11,15 @@ local PATIENCE = 8
 -- the fewest that are any, without those that refused this session
 local function first_of(S, free, refused, count)
   local best
-  if S.pack then best = redis.call('ZRANGEBYSCORE', free, 1, '+inf', 'LIMIT', 0, count + 1)
-  else best = redis.call('ZREVRANGEBYSCORE', free, '+inf', 1, 'LIMIT', 0, count + 1) end
+  if S.pack then best = redis.call('ZRANGEBYSCORE', free, '1', '+inf', 'LIMIT', '0', num(count + 1))
+  else best = redis.call('ZREVRANGEBYSCORE', free, '+inf', '1', 'LIMIT', '0', num(count + 1)) end
   for _, instance in ipairs(best) do
     if not refused[instance] then return instance end
   end
 end
 
 -- first_near(S, engine, refused, count): the same at the place where the session is to be
-local function first_near(S, engine, refused, count)
+local function first_near(S, engine, refused, count)  -- seldom
   local free = K.free_at(engine, S.place)
   while true do
     local instance = first_of(S, free, refused, count)
@@ -52,7 +52,7 @@ local function needs(S)
 end
 
 -- possible(S): every engine has enough instances for it, were they idle
-local function possible(S)
+local function possible(S)  -- seldom
   for engine, wanted in pairs(needs(S)) do
     local each = tonumber(redis.call('HGET', K.engine(engine), 'concurrency') or '0')
     if each * redis.call('ZCARD', K.free(engine)) < wanted then return false end
@@ -77,7 +77,7 @@ local function kept(S)
 end
 
 -- retire(engine): the engine has lost capacity; the elder may be waiting for what cannot come
-local function retire(engine)
+local function retire(engine)  -- seldom
   local elder = redis.call('GET', K.elder())
   local E = elder and load(elder)
   if E and not possible(E) then
@@ -88,7 +88,7 @@ local function retire(engine)
 end
 
 -- missed(S): free slots pass this session by; true when that makes it impatient
-local function missed(S)
+local function missed(S)  -- seldom
   local times = number(S, 'missed') + 1
   if times <= PATIENCE and (#nodes(S) > 1 or S.refusers) then
     put(S, 'missed', times)
@@ -97,7 +97,7 @@ local function missed(S)
 end
 
 -- claim_elder(S): an impatient session becomes the elder, unless one is that comes before it
-local function claim_elder(S)
+local function claim_elder(S)  -- seldom
   if number(S, 'missed') < PATIENCE or #nodes(S) == 1 then return end
   local elder = redis.call('GET', K.elder())
   local E = elder and load(elder)
@@ -111,19 +111,19 @@ end
 -- behind(S): an engine whose queue holds somebody who comes before this session
 local function behind(S)
   for _, n in ipairs(nodes(S)) do
-    local front = redis.call('ZRANGE', K.waiting(n.engine), 0, 0, 'WITHSCORES')
+    local front = redis.call('ZRANGE', K.waiting(n.engine), '0', '0', 'WITHSCORES')
     if front[2] and tonumber(front[2]) < number(S, 'order') then return n.engine end
   end
 end
 
 -- park(S, engine): wait in that engine's queue; whoever scales engines is told of all it needs
-local function park(S, engine)
+local function park(S, engine)  -- seldom
   S.parked = engine
   for _, n in ipairs(nodes(S)) do redis.call('PUBLISH', K.scale(), n.engine) end
 end
 
 -- park_apart(S, engine): wait until its tenant has fewer sessions running, then in that engine's queue
-local function park_apart(S, engine)
+local function park_apart(S, engine)  -- seldom
   S.apart = true
   park(S, engine)
 end
@@ -154,7 +154,7 @@ local function take(S)
       lacking = engine
       break
     end
-    picks[i], left[instance] = instance, redis.call('ZINCRBY', K.free(engine), -1, instance)
+    picks[i], left[instance] = instance, redis.call('ZINCRBY', K.free(engine), '-1', instance)
     if S.near and not S.place then
       local name = redis.call('HGET', K.instance(instance), S.near)
       if name then S.place = S.near .. '/' .. name else S.near = false end
@@ -201,18 +201,18 @@ local function place(S, t)
     put(S, n.name .. ':st', S.unready == 0 and 'processing' or eager[i] and 'ready' or 'starting')
     put(S, n.name .. ':in', picks[i])
   end
-  put(S, 'left', S.left)
-  put(S, 'unready', S.unready)
-  put(S, 'slots', S.slots)
+  put(S, 'left', num(S.left))
+  put(S, 'unready', num(S.unready))
+  put(S, 'slots', num(S.slots))
   put(S, 'picked', stamp)
-  if number(S, 'missed') > 0 then put(S, 'missed', 0) end
+  if number(S, 'missed') > 0 then put(S, 'missed', '0') end
   local fed = ',' .. get(S, 'fed') .. ','
   local all = table.concat(text, ',')
   for i, n in ipairs(S.nodes) do
     local told = string.find(fed, ',' .. n.name .. ',', 1, true)
     -- where nobody has to prepare, those the client does not feed hear of it by their first message
     if told or S.unready > 0 then
-      redis.call('XADD', K.commands(picks[i]), '*', 't', 'start', 's', S.id, 'a', S.at, 'n', n.name,
+      redis.call('XADD', K.commands(picks[i]), '*', 't', 'start', 's', S.id, 'a', num(S.at), 'n', n.name,
         'p', get(S, 'plan'), 'k', all, 'd', told and get(S, 'input') or '', 'g', S.unready == 0 and '1' or '0')
     end
   end
@@ -220,7 +220,7 @@ end
 
 -- place_first(S, t, engine): place those who come before S and wait for another of its engines than
 -- this one, as far as they can be (their wake-up is still on its way); how many were placed
-local function place_first(S, t, engine)
+local function place_first(S, t, engine)  -- seldom
   local placed, seen = 0, {[engine] = true}
   for _, n in ipairs(nodes(S)) do
     if not seen[n.engine] then
