@@ -141,7 +141,7 @@ class Walk:
             # some ids come back: an instance that was given up and goes on
             engine = ENGINES[c % 4]
             name = f"{engine}-{d % 5}"
-        await self._attend(name, engine, eager=d % 3 == 0)
+        await self._attend(name, engine, eager=d % 2 == 0)
 
     async def _attend(self, name: str, engine: str, *, eager: bool) -> None:
         # one engine has one concurrency, as it has one spec

@@ -48,7 +48,7 @@ def test_hot_scripts_do_not_carry_what_they_never_call() -> None:
 
 
 def test_what_is_seldom_needed_is_made_when_it_is_first_called() -> None:
-    first, made, rest = code("submit").partition("\nlater = function()\n")
+    first, made, rest = code("output").partition("\nlater = function()\n")
     assert made
     assert "local function fire(" not in first
     assert "later().fire(" in first

@@ -1,5 +1,5 @@
 -- submit: store a session and give it its slots at once if nobody waits before it, else queue it.
--- include: base session release slots
+-- include: base session release slots submitting
 -- ARGV  1 session  2 kind  3 rank  4 plan  5 nodes "name=engine,…"  6 nodes told to Go "a,b"
 --       7 start data  8 stored channels "x,y"  9 specs version it was checked against, or -1
 --       10 gateway to poke at the end, or ""  11 start timeout  12 time limit or 0  13 ttl
@@ -11,81 +11,57 @@
 -- answer: {"created"|"exists", session, status, sessions before it or -1, pending, queuing}
 --         (the three numbers are counted only for a session that waits)
 --       | {"specs"} | {"conflict"} | {"full", "all" | "tenant" | an engine, limit}
-local sid, t = ARGV[1], now()
+
+-- A session whose engines have free slots for it, have nothing to prepare and are waited for by nobody goes
+-- the short way, which makes no more than it needs. It writes what submit_any does (tests hold the two
+-- together). Webhooks, stored start data, a placement of its own, a tenant's limit, an elder: the long way.
+local sid, tenant, engines, picks, all = ARGV[1], ARGV[20], {}, {}, {}
 local key = K.session(sid)
-
-local function answer(word, id, st)
-  local before = redis.call('ZRANK', K.status('pending'), id)
-  return {word, id, st, before or -1, redis.call('ZCARD', K.status('pending')), redis.call('ZCARD', K.status('queuing'))}
+if ARGV[19] ~= '' or ARGV[23] ~= '' or #ARGV > 23 or redis.call('EXISTS', key) == 1 then return submit_any() end
+local specs, elder, known = unpack(redis.call('MGET', K.specs(), K.elder(), K.idempotency(ARGV[17])))
+if ARGV[9] ~= '-1' and ARGV[9] ~= (specs or '0') or elder or known then return submit_any() end
+if tenant ~= '' and (redis.call('HGET', K.tenant(tenant), 'max_running') or '0') ~= '0' then return submit_any() end
+for name, engine in string.gmatch(ARGV[5], '([^=,]+)=([^,]+)') do
+  local instance, free = unpack(redis.call('ZREVRANGE', K.free(engine), '0', '0', 'WITHSCORES'))
+  if engines[engine] or not instance or tonumber(free) < 1 or redis.call('ZCARD', K.waiting(engine)) > 0 then return submit_any() end
+  local eager, host, zone = unpack(redis.call('HMGET', K.instance(instance), 'eager', 'host', 'zone'))
+  if eager ~= '1' then return submit_any() end
+  engines[engine] = true
+  picks[#picks + 1] = {name = name, engine = engine, instance = instance, free = num(free - 1), host = host, zone = zone}
 end
 
-if ARGV[17] ~= '' then
-  local known = redis.call('GET', K.idempotency(ARGV[17]))
-  if known then
-    local id, hash = string.match(known, '^(%S+) (%S+)$')
-    if hash ~= ARGV[18] then return {'conflict'} end
-    local st = redis.call('HGET', K.session(id), 'st')
-    if st then return answer('exists', id, st) end
-  end
-end
-local had = redis.call('HGET', key, 'st')
-if had then return answer('exists', sid, had) end
-if ARGV[9] ~= '-1' and ARGV[9] ~= (redis.call('GET', K.specs()) or '0') then return {'specs'} end
+local t = now()
+local stamp, count = num(t), num(#picks)
 local order = num(-tonumber(ARGV[3]) * 68719476736 + redis.call('INCR', K.order()))
-local tenant = ARGV[20] ~= '' and ARGV[20]
-local S = {id = sid, key = key, tenant = tenant, st = 'pending', at = 1, text = ARGV[5], slots = 0, dirty = {}, history = {'k', 'session', 'st', 'pending'},
-  -- known here, so that the placement does not ask Redis for them
-  fields = {plan = ARGV[4], fed = ARGV[6], input = ARGV[7], start = ARGV[11], order = order,
-    created = num(t), parked = false, refusers = false, missed = false, placement = ARGV[23]}}
-S.dirty = {'at', '1', 'kind', ARGV[2], 'rank', ARGV[3], 'plan', ARGV[4], 'nodes', ARGV[5],
+local dirty = {'at', '1', 'kind', ARGV[2], 'rank', ARGV[3], 'plan', ARGV[4], 'nodes', ARGV[5],
   'fed', ARGV[6], 'input', ARGV[7], 'stored', ARGV[8], 'wait', ARGV[10], 'start', ARGV[11], 'limit', ARGV[12],
-  'ttl', ARGV[13], 'grace', ARGV[14], 'max', ARGV[15], 'labels', ARGV[16], 'order', order, 'created', num(t)}
-
--- full(): who has as many pending sessions as there may be; only a session that must wait is asked
-local function full()
-  local function over(index, most)
-    most = tonumber(most or '0')
-    return most > 0 and redis.call('ZCARD', index) >= most and num(most)
+  'ttl', ARGV[13], 'grace', ARGV[14], 'max', ARGV[15], 'labels', ARGV[16], 'order', order, 'created', stamp,
+  'st', 'processing', 'ready', stamp, 'picked', stamp, 'left', count, 'unready', '0', 'slots', count}
+for _, p in ipairs(picks) do
+  redis.call('ZADD', K.free(p.engine), p.free, p.instance)
+  follow(p.engine, p.instance, p.free, p.host, p.zone)
+  redis.call('SADD', K.held(p.instance), sid .. ' 1 ' .. p.name)
+  redis.call('SADD', K.demand(p.engine), sid)
+  local n = #dirty
+  dirty[n + 1], dirty[n + 2], dirty[n + 3], dirty[n + 4] = p.name .. ':st', 'processing', p.name .. ':in', p.instance
+  all[#all + 1] = p.name .. '=' .. p.instance
+end
+for _, p in ipairs(picks) do
+  if string.find(',' .. ARGV[6] .. ',', ',' .. p.name .. ',', 1, true) then
+    redis.call('XADD', K.commands(p.instance), '*', 't', 'start', 's', sid, 'a', '1', 'n', p.name,
+      'p', ARGV[4], 'k', table.concat(all, ','), 'd', ARGV[7], 'g', '1')
   end
-  local most = over(K.status('pending'), ARGV[21])
-  if most then return {'full', 'all', most} end
-  most = tenant and over(K.tenant_status(tenant, 'pending'), redis.call('HGET', K.tenant(tenant), 'max_pending'))
-  if most then return {'full', 'tenant', most} end
-  for _, n in ipairs(nodes(S)) do
-    most = over(K.pending_list(n.engine), ARGV[22])
-    if most then return {'full', n.engine, most} end
-  end
 end
-
--- placed before anything is stored: what is turned away leaves nothing
-S.apart = over_quota(S)
-local lacking = S.apart and nodes(S)[1].engine or behind(S) or place(S, t)
-if lacking then
-  local refusal = full()
-  if refusal then return refusal end
-  park(S, lacking)
-  for _, n in ipairs(nodes(S)) do put(S, n.name .. ':st', 'pending') end
+if ARGV[17] ~= '' then redis.call('SET', K.idempotency(ARGV[17]), sid .. ' ' .. ARGV[18], 'EX', '86400') end
+if tenant ~= '' then
+  dirty[#dirty + 1], dirty[#dirty + 2] = 'tenant', tenant
+  redis.call('ZADD', K.tenant_sessions(tenant), stamp, sid)
+  redis.call('ZADD', K.tenant_status(tenant, 'processing'), stamp, sid)
 end
-if ARGV[17] ~= '' then redis.call('SET', K.idempotency(ARGV[17]), sid .. ' ' .. ARGV[18], 'EX', 86400) end
-if tenant then
-  put(S, 'tenant', tenant)
-  redis.call('ZADD', K.tenant_sessions(tenant), num(t), sid)
-end
-for _, n in ipairs(nodes(S)) do
-  redis.call('SADD', K.demand(n.engine), demand_member(S, n.name))
-end
-if ARGV[23] ~= '' then put(S, 'placement', ARGV[23]) end
-local kept_items, text, rest = {}, {}, 24
-if ARGV[19] ~= '' then
-  S.hooks = ARGV[19]
-  put(S, 'hooks', S.hooks)
-  rest = enlist(S, rest)
-end
-for i = rest, #ARGV, 2 do kept_items[ARGV[i]] = redis.call('RPUSH', K.results(sid, ARGV[i]), ARGV[i + 1]) end
-for channel, count in pairs(kept_items) do text[#text + 1] = channel .. '=' .. count end
-if #text > 0 then put(S, 'kept', table.concat(text, ',')) end
-redis.call('ZADD', K.sessions(), num(t), sid)
+redis.call('ZADD', K.sessions(), stamp, sid)
+redis.call('ZADD', K.status('processing'), stamp, sid)
 if ARGV[12] ~= '0' then redis.call('ZADD', K.timers(), num(t + ARGV[12]), 'limit ' .. sid) end
-save(S)
-if not lacking then return {'created', sid, S.st, -1, 0, 0} end
-return answer('created', sid, S.st)
+redis.call('HSET', key, unpack(dirty))
+redis.call('XADD', K.events(sid), '*', 'a', '1', 'k', 'session', 'st', 'pending', 'k', 'session', 'st', 'queuing',
+  'k', 'session', 'st', 'processing')
+return {'created', sid, 'processing', -1, 0, 0}

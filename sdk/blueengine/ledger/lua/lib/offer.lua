@@ -5,12 +5,11 @@
 -- follow(engine, instance, slots, host, zone): have the places of an instance say what K.free does: slots,
 -- or false when none are on offer
 local function follow(engine, instance, slots, host, zone)
-  for kind, name in pairs({host = host, zone = zone}) do
-    if name then
-      local place = kind .. '/' .. name
-      if slots then redis.call('ZADD', K.free_at(engine, place), slots, instance)
-      else redis.call('ZREM', K.free_at(engine, place), instance) end
-    end
+  local index = host and K.free_at(engine, 'host/' .. host)
+  for _ = 1, 2 do
+    if index and slots then redis.call('ZADD', index, slots, instance)
+    elseif index then redis.call('ZREM', index, instance) end
+    index = zone and K.free_at(engine, 'zone/' .. zone)
   end
 end
 

@@ -2,10 +2,10 @@
 
 local TOLD_BYTES = 16384
 
--- outcome_of(S, from): a finished session and all its results, which are ARGV[from..], as who waits
+-- outcome_of(sid, from): a finished session and all its results, which are ARGV[from..], as who waits
 -- for it is told: "<session> <length> <length> …", a newline, the words. nil when they are large.
-local function outcome_of(S, from)
-  local lengths, bytes = {S.id}, 0
+local function outcome_of(sid, from)
+  local lengths, bytes = {sid}, 0
   for i = from, #ARGV do
     lengths[#lengths + 1] = #ARGV[i]
     bytes = bytes + #ARGV[i]
