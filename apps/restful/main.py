@@ -13,7 +13,7 @@ from typing import Final
 import uvicorn
 import uvloop
 
-from apps.restful.api.app import build
+from apps.restful.api.app import served
 from apps.restful.api.patience import PatientProtocol
 from apps.restful.bootstrap import open_parts
 from apps.restful.service.parts import Parts
@@ -73,7 +73,7 @@ def listen(settings: RestfulSettings) -> socket.socket:
 def server(parts: Parts) -> uvicorn.Server:
     """Return a server over these parts; its sockets are given to its ``serve``."""
     config = uvicorn.Config(
-        build(parts),
+        served(parts),
         http=PatientProtocol,
         ws="websockets-sansio",
         ws_max_size=parts.settings.max_body,

@@ -2,6 +2,7 @@
 
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
+from starlette.types import ASGIApp
 
 from apps.restful.api import (
     openapi,
@@ -20,7 +21,6 @@ from apps.restful.api import (
     rules,
 )
 from apps.restful.api.door import Door
-from apps.restful.api.measure import Measure
 from apps.restful.api.rules import Rules
 from apps.restful.api.shortcut import Shortcut
 from apps.restful.service.parts import Parts
@@ -28,8 +28,20 @@ from apps.restful.service.parts import Parts
 VERSION = "0.1.0"
 
 
+def served(parts: Parts) -> ASGIApp:
+    """Return what a server calls: the application, behind the shortcut and the door.
+
+    They stand before the application, not in it as its middleware, because FastAPI and Starlette wrap
+    all of that in five layers of their own.
+
+    Raises:
+        RuleMissingError: See ``build``.
+    """
+    return Door(Shortcut(build(parts), parts, routes_sessions.SHORTCUTS), parts, Rules())
+
+
 def build(parts: Parts) -> FastAPI:
-    """Return the application that serves these parts; it opens and closes nothing.
+    """Return the application over these parts: routes and document; it opens and closes nothing.
 
     Raises:
         RuleMissingError: No rule says who may use one of its routes.
@@ -58,10 +70,7 @@ def build(parts: Parts) -> FastAPI:
         routes_webhooks.router,
     ):
         app.include_router(router)
-    app.add_middleware(Shortcut, parts=parts, handlers=routes_sessions.SHORTCUTS)
     rules.check(iter_route_contexts(app.routes))
-    app.add_middleware(Door, parts=parts, rules=Rules())
-    app.add_middleware(Measure, metrics=parts.metrics)
     problems.install(app)
     openapi.install(app, rules.RULES)
     return app

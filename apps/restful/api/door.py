@@ -1,10 +1,11 @@
-"""The door: who sends a request, may it, how often; and what every answer carries.
+"""The door: who sends a request, may it, how often; what every answer carries; and counting them.
 
 Plain ASGI and before everything else, the shortcut and WebSockets included. What is not in the
 table of ``rules`` goes nowhere.
 """
 
 import time
+from collections.abc import Awaitable
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from apps.restful.api import problems
+from apps.restful.api.measure import NO_ROUTE, Measure
 from apps.restful.api.responses import refusal
 from apps.restful.api.rules import WEBSOCKET, Found, Rules
 from apps.restful.api.times import when
@@ -62,49 +64,47 @@ class Door:
         self._app = app
         self._parts = parts
         self._rules = rules
+        self._measure = Measure(parts.metrics)
         self._open = not parts.settings.keys_needed
         self._lines = Bucket(_LINES_PER_SECOND, time.monotonic())
         self._left_out = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or answer it."""
-        if scope["type"] not in {"http", "websocket"}:
-            await self._app(scope, receive, send)
-            return
-        status = 0
+        answer = _Answer(scope["path"], send)
+        began = time.perf_counter()
+        try:
+            if self._open:
+                scope[WHO] = ANYONE
+                await self._app(scope, receive, answer.send)
+            else:
+                await self._guard(scope, receive, answer)
+        finally:
+            if scope["type"] == "http":
+                route = getattr(scope.get("route"), "path", NO_ROUTE)
+                seconds = time.perf_counter() - began
+                self._measure.count(scope["method"], route, answer.status or 500, seconds)
 
-        async def sending(message: Message) -> None:
-            nonlocal status
-            kind = message["type"]
-            if kind in {"http.response.start", "websocket.http.response.start"}:
-                status = message["status"]
-                _add_headers(message["headers"], scope["path"])
-            elif kind == "websocket.accept":
-                status = 101
-            await send(message)
-
-        if self._open:
-            scope[WHO] = ANYONE
-            await self._app(scope, receive, sending)
-            return
+    async def _guard(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        """Let in who has a key for it, and write down what happened."""
         method = scope.get("method", WEBSOCKET)
         found = self._rules.find(method, scope["path"])
         code = ""
         try:
             if found is None:
-                await _nowhere(self._rules.methods(scope["path"]))(scope, receive, sending)
+                await _nowhere(self._rules.methods(scope["path"]))(scope, receive, answer.send)
                 return
             try:
                 await self._let_in(scope, found)
             except BlueEngineError as exc:
                 code = exc.code
                 scope.setdefault("route", SimpleNamespace(path=found.path))  # for the counters
-                await problems.answer(exc)(scope, receive, sending)
+                await problems.answer(exc)(scope, receive, answer.send)
             else:
-                await self._app(scope, receive, sending)
+                await self._app(scope, receive, answer.send)
         finally:
-            if found is not None and (found.rule.writes or code or status in _TOLD):
-                self._write_down(scope, method, found, status, code)
+            if found is not None and (found.rule.writes or code or answer.status in _TOLD):
+                self._write_down(scope, method, found, answer.status, code)
 
     async def _let_in(self, scope: Scope, found: Found) -> None:
         rule = found.rule
@@ -129,6 +129,28 @@ class Door:
         self._parts.audit.write(facts)
 
 
+class _Answer:
+    """What is said to a request, on its way out."""
+
+    __slots__ = ("_path", "_send", "status")
+
+    def __init__(self, path: str, send: Send) -> None:
+        self._path = path
+        self._send = send
+        self.status = 0
+        """0 until it begins."""
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Pass on a piece of it, the head with what every answer carries."""
+        kind = message["type"]
+        if kind in {"http.response.start", "websocket.http.response.start"}:
+            self.status = message["status"]
+            _add_headers(message["headers"], self._path)
+        elif kind == "websocket.accept":
+            self.status = 101
+        return self._send(message)
+
+
 def line(
     parts: Parts, scope: Scope, *, method: str, route: str, status: int, code: str = ""
 ) -> dict[str, Any]:
@@ -142,9 +164,15 @@ def line(
         "route": route,
         "session": scope.get(SESSION, ""),
         "status": status,
-        "outcome": code or ("ok" if 0 < status < 400 else "refused" if status else "broken"),
+        "outcome": code or _outcome(status),
         "from": scope["client"][0] if scope.get("client") else "",
     }
+
+
+def _outcome(status: int) -> str:
+    if status in {0, 500}:
+        return "broken"
+    return "ok" if status < 400 else "refused"
 
 
 def key_in(scope: Scope) -> str:

@@ -9,7 +9,10 @@ nearly all do, costs no timer.
 import asyncio
 from typing import Any, Final
 
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from apps.restful.api.whole import WholeAnswers
 
 HEAD_BYTES: Final = 64 * 1024
 
@@ -79,6 +82,10 @@ class PatientProtocol(HttpToolsProtocol):
         self._in_head, self._in_body, self._body_size = False, True, 0
         self._stop_waiting()
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        cycle.__class__ = WholeAnswers  # uvicorn has no other way to say what it makes
+        super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""

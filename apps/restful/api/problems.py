@@ -118,7 +118,7 @@ def answer(error: BlueEngineError) -> Response:
     status = status_of(error)
     if status == 500:
         log.error("%s: %s", type(error).__name__, error, exc_info=error)
-        return _internal()
+        return internal()
     headers = {}
     if isinstance(error, errors.TooManyError):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
@@ -166,9 +166,10 @@ async def _on_gone(_: Request, __: Exception) -> Response:
 
 
 async def _on_bug(_: Request, __: Exception) -> Response:
-    return _internal()
+    return internal()
 
 
-def _internal() -> Response:
+def internal() -> Response:
+    """Return the answer to what should never happen."""
     msg = "an error of the platform; its log says more"
     return refusal(500, msg, [from_fault(Fault("", msg, "internal"))])

@@ -6,12 +6,23 @@ import orjson
 from starlette.responses import Response
 
 JSON_TYPE: Final = "application/json"
+_JSON_HEADER: Final = (b"content-type", JSON_TYPE.encode())
+
+
+class _Json(Response):
+    """JSON, as bytes that nobody changes any more: its two headers need no looking for."""
+
+    def __init__(self, body: bytes, status: int) -> None:
+        self.status_code = status
+        self.body = body
+        self.background = None
+        self.raw_headers = [(b"content-length", b"%d" % len(body)), _JSON_HEADER]
 
 
 def ok(data: Any, *, message: str = "", status: int = 200) -> Response:
     """Return a successful answer."""
     body = orjson.dumps({"status": "success", "message": message, "data": data}, default=str)
-    return Response(body, status, media_type=JSON_TYPE)
+    return _Json(body, status)
 
 
 def refusal(

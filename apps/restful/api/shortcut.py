@@ -46,4 +46,7 @@ class Shortcut:
             response = problems.answer(exc)
         except ClientDisconnect:
             response = Response(status_code=problems.CLIENT_GONE)
+        except Exception:
+            await problems.internal()(scope, receive, send)
+            raise  # the server logs it
         await response(scope, receive, send)
