@@ -12,7 +12,9 @@ from typing import Final
 
 from apps.local.redis_server import free_port
 from apps.restful.api import body, convert, schemas
-from apps.restful.service.shapes import MEMBERS, Shapes
+from apps.restful.service.orders import KnownOrder, Orders
+from apps.restful.service.shapes import Shapes
+from apps.restful.service.submit import WORKFLOW
 from apps.sessions.store import SCRIPTS, NewSession, SessionStore
 from bench import drive
 from bench.errors import BenchError
@@ -21,7 +23,6 @@ from bench.measure import Section, Target, p50, p99
 from bench.sessions import Say
 from bench.stack import Stack
 from blueengine import ledger
-from blueengine.graph.dag import check_workflow
 from blueengine.kit.redis_address import RedisAddress
 from blueengine.kit.redis_link import Link
 from blueengine.ledger import keys
@@ -88,25 +89,21 @@ def _validation(section: Section) -> None:
 
     def whole() -> object:
         value = body.parse(raw)
-        asked = body.validate(schemas.WorkflowRequest, value)
-        known = Shapes().add(b"", convert.shape(asked))
-        order = convert.workflow(asked, known, "", value)
-        return check_workflow(order.graph, specs={})  # type: ignore[arg-type]  # it is a workflow
+        bare, payloads = convert.apart("startData", value)
+        asked = body.validate(schemas.WorkflowRequest, bare)
+        order = convert.workflow(asked, Shapes().add(b"", convert.shape(asked)))
+        return KnownOrder(order).check(payloads, {}, 0)
 
-    shapes = Shapes()
+    orders = Orders()
+    asked = body.validate(schemas.WorkflowRequest, body.parse(raw))
+    order = convert.workflow(asked, Shapes().add(b"", convert.shape(asked)))
 
     def again() -> object:
-        """Do what a gateway does for a graph it has seen before, start data being another."""
-        value = body.parse(raw)
-        key = shapes.key(value)
-        known = shapes.find(key)
-        if known is None:
-            known = shapes.add(key, convert.shape(body.validate(schemas.WorkflowRequest, value)))
-        rest = {name: member for name, member in value.items() if name not in MEMBERS}
-        asked = body.validate(schemas.KnownWorkflowRequest, rest)
-        order = convert.workflow(asked, known, "", value)
-        graph = known.graph({}, 0)
-        return check_workflow(order.graph, specs={}, graph=graph)  # type: ignore[arg-type]  # as above
+        """Do what a gateway does for a request it has seen before, the payloads being others."""
+        bare, payloads = convert.apart("startData", body.parse(raw))
+        key = orders.key(WORKFLOW, bare)
+        known = orders.find(key) or orders.add(key, order)
+        return known.check(payloads, {}, 0)
 
     size = f"{len(raw) / 1000:.1f} KB"
     section.add(f"POST {size}: strict JSON", _micros(parse), "µs")

@@ -8,6 +8,7 @@ from apps.restful.service.access import Keys, Owners
 from apps.restful.service.audit import Audit
 from apps.restful.service.fetch import Fetcher
 from apps.restful.service.metrics import Metrics
+from apps.restful.service.orders import Orders
 from apps.restful.service.parts import Parts
 from apps.restful.service.resumed import InFolder, Uploads
 from apps.restful.service.shapes import Shapes
@@ -115,6 +116,7 @@ async def open_parts(settings: RestfulSettings) -> AsyncIterator[Parts]:
                 timeout=settings.fetch_timeout,
             ),
             specs=specs,
+            orders=Orders(),
             shapes=Shapes(),
             pokes=pokes,
             blobs=blobs,

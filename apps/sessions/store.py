@@ -6,7 +6,7 @@ it refuses writes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -73,8 +73,7 @@ class Pick:
     zone: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class NewSession:
+class NewSession(msgspec.Struct, frozen=True, kw_only=True):
     """All that is stored when a session is submitted. Times are seconds."""
 
     session: str
@@ -90,7 +89,7 @@ class NewSession:
     stop_grace: float = 10.0
     """An engine that has not said after this time that it stopped is taken as stopped."""
     max_attempts: int = 1
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = {}
     idempotency_key: str = ""
     body_hash: str = ""
     webhooks: Sequence[Webhook] = ()
@@ -99,8 +98,7 @@ class NewSession:
     placement: PlacementRule = PlacementRule()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Submitted:
+class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a submit. The three counts are there only while the session is pending."""
 
     word: str

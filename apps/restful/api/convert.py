@@ -14,9 +14,9 @@ from apps.restful.api.schemas import (
     WorkflowRequest,
 )
 from apps.restful.service.errors import InvalidError
+from apps.restful.service.orders import HookAsked, Order
 from apps.restful.service.shapes import KnownShape
-from apps.restful.service.submit import SINGLE, WORKFLOW, Order
-from apps.restful.service.webhooks import HookAsked
+from apps.restful.service.submit import SINGLE, WORKFLOW
 from blueengine.graph import request as asked
 from blueengine.graph.dag import Fault
 
@@ -24,7 +24,29 @@ MAX_KEY: Final = 255
 _VISIBLE: Final = frozenset(string.printable) - frozenset(string.whitespace)
 
 
-def single(body: SingleEngineRequest, key: str, value: Any) -> Order:
+def apart(member: str, value: Any) -> tuple[Any, list[Any]]:
+    """Return a body with null for each payload in this member, and the payloads.
+
+    The member holds ports by name, or start data in a list. What has another form is left as it is,
+    to be refused.
+    """
+    within = value.get(member) if isinstance(value, dict) else None
+    payloads: list[Any] = []
+
+    def bare(item: Any) -> Any:
+        if isinstance(item, dict) and "payload" in item:
+            payloads.append(item["payload"])
+            return {**item, "payload": None}
+        return item
+
+    if isinstance(within, dict):
+        return {**value, member: {name: bare(item) for name, item in within.items()}}, payloads
+    if isinstance(within, list):
+        return {**value, member: [bare(item) for item in within]}, payloads
+    return value, payloads
+
+
+def single(body: SingleEngineRequest) -> Order:
     """Return the order in the body of process-single-engine."""
     outputs = body.outputs
     return _order(
@@ -48,8 +70,6 @@ def single(body: SingleEngineRequest, key: str, value: Any) -> Order:
             record=body.record,
         ),
         body,
-        key,
-        value,
     )
 
 
@@ -72,7 +92,7 @@ def shape(body: WorkflowRequest) -> asked.Shape:
     )
 
 
-def workflow(body: KnownWorkflowRequest, known: KnownShape, key: str, value: Any) -> Order:
+def workflow(body: KnownWorkflowRequest, known: KnownShape) -> Order:
     """Return the order in the body of process-workflow, whose shape is converted already."""
     return _order(
         WORKFLOW,
@@ -87,8 +107,6 @@ def workflow(body: KnownWorkflowRequest, known: KnownShape, key: str, value: Any
             record=body.record,
         ),
         body,
-        key,
-        value,
         known=known,
     )
 
@@ -101,8 +119,6 @@ def _order(
     kind: str,
     graph: asked.SingleEngine | asked.Workflow,
     body: SingleEngineRequest | KnownWorkflowRequest,
-    key: str,
-    value: Any,
     *,
     known: KnownShape | None = None,
 ) -> Order:
@@ -113,8 +129,6 @@ def _order(
         time_limit=body.timeout_second or 0.0,
         ttl=body.ttl_second or 0.0,
         max_attempts=body.retry.max_attempts if body.retry else 1,
-        idempotency_key=key,
-        body_hash=_digest(kind, value) if key else "",
         known=known,
         policy=(placement.policy or "") if (placement := body.placement) else "",
         near=(placement.near or "") if placement else "",
@@ -142,7 +156,7 @@ def check_key(key: str) -> None:
         raise InvalidError.because(msg, loc="/header/Idempotency-Key", kind="bad-key")
 
 
-def _digest(kind: str, value: Any) -> str:
+def digest(kind: str, value: Any) -> str:
     """Return a hash that is the same for bodies that say the same."""
     plain = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(kind.encode() + b" " + plain).hexdigest()

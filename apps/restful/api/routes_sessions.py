@@ -4,6 +4,7 @@ The two POST routes are measured to the microsecond: they take the bare request 
 and their part of the OpenAPI document is added in ``openapi``.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query
@@ -20,12 +21,12 @@ from apps.restful.api.params import Wait
 from apps.restful.api.problems import document, documented
 from apps.restful.api.responses import ok
 from apps.restful.service import feed, read, watch
-from apps.restful.service.access import Who
 from apps.restful.service.answer import Answer
 from apps.restful.service.errors import InvalidError
+from apps.restful.service.orders import Order, Posted
 from apps.restful.service.parts import Parts
-from apps.restful.service.shapes import MEMBERS, KnownShape
-from apps.restful.service.submit import SINGLE, WORKFLOW, Order, submit, try_out
+from apps.restful.service.shapes import MEMBERS
+from apps.restful.service.submit import SINGLE, WORKFLOW, submit, try_out
 from apps.sessions import results
 from blueengine.graph.dag import Fault
 
@@ -83,31 +84,60 @@ async def process_workflow(request: Request) -> Response:
 
 async def run_single(request: Request, parts: Parts) -> Response:
     """Do what ``process_single_engine`` says."""
-    key, who = _key(request), who_of(request)
-    value = await body.read_json(request, limit=who.limit(parts.settings.max_body))
-    order = convert.single(body.validate(schemas.SingleEngineRequest, value), key, value)
-    return await _submitted(request, parts, order, who)
+    return await _run(request, parts, SINGLE, within="inputs", read=_single)
 
 
 async def run_workflow(request: Request, parts: Parts) -> Response:
     """Do what ``process_workflow`` says."""
+    return await _run(request, parts, WORKFLOW, within="startData", read=_workflow)
+
+
+async def _run(
+    request: Request,
+    parts: Parts,
+    kind: str,
+    *,
+    within: str,
+    read: Callable[[Parts, Any], Order],
+) -> Response:
+    """Submit what a body asks for; ``within`` is the member with its payloads.
+
+    What was asked before, but for the payloads, is not read again.
+    """
     key, who = _key(request), who_of(request)
     value = await body.read_json(request, limit=who.limit(parts.settings.max_body))
-    order = convert.workflow(*_workflow(parts, value), key, value)
-    return await _submitted(request, parts, order, who)
+    bare, payloads = convert.apart(within, value)
+    name = parts.orders.key(kind, bare)
+    posted = Posted(
+        known=parts.orders.find(name) or parts.orders.add(name, read(parts, bare)),
+        payloads=payloads,
+        idempotency_key=key,
+        body_hash=convert.digest(kind, value) if key else "",
+    )
+    if request.scope["query_string"] and _is_dry_run(request):
+        return ok(render.placement(await try_out(parts, posted, who)))
+    answer = await submit(parts, posted, who)
+    if who.key:
+        request.scope[SESSION] = answer.session
+        parts.owners.add(answer.session, who.tenant)
+    return answered(answer)
 
 
-def _workflow(parts: Parts, value: Any) -> tuple[schemas.KnownWorkflowRequest, KnownShape]:
-    """Return the checked body and its shape; a shape seen before is not read again."""
+def _single(_: Parts, value: Any) -> Order:
+    return convert.single(body.validate(schemas.SingleEngineRequest, value))
+
+
+def _workflow(parts: Parts, value: Any) -> Order:
+    """Return the order in a body; a shape seen before is not read again."""
     if not isinstance(value, dict):
         body.validate(schemas.WorkflowRequest, value)
     shape_key = parts.shapes.key(value)
     known = parts.shapes.find(shape_key)
     if known is not None:
         rest = {name: member for name, member in value.items() if name not in MEMBERS}
-        return body.validate(schemas.KnownWorkflowRequest, rest), known
+        return convert.workflow(body.validate(schemas.KnownWorkflowRequest, rest), known)
     whole = body.validate(schemas.WorkflowRequest, value)
-    return whole, parts.shapes.add(shape_key, convert.shape(whole))
+    return convert.workflow(whole, parts.shapes.add(shape_key, convert.shape(whole)))
 
 
 SHORTCUTS: Final = {
@@ -117,18 +147,8 @@ SHORTCUTS: Final = {
 """POST routes that are served without the framework's routing; see ``shortcut``."""
 
 
-async def _submitted(request: Request, parts: Parts, order: Order, who: Who) -> Response:
-    if request.scope["query_string"] and _is_dry_run(request):
-        return ok(render.placement(await try_out(parts, order, who)))
-    answer = await submit(parts, order, who)
-    if who.key:
-        request.scope[SESSION] = answer.session
-        parts.owners.add(answer.session, who.tenant)
-    return answered(answer)
-
-
 def _key(request: Request) -> str:
-    key = request.headers.get("idempotency-key", "")
+    key = body.header(request.scope, b"idempotency-key")
     if key:
         convert.check_key(key)
     return key

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 from apps.restful.service.parts import Parts
 from apps.restful.service.wait import Bell
@@ -20,8 +21,7 @@ LOADED_AT_ONCE: Final = 16 << 20
 """Bytes of JSON and text that one answer takes from the blob store; the rest is named by URL."""
 
 
-@dataclass(frozen=True, slots=True)
-class Queue:
+class Queue(msgspec.Struct, frozen=True):
     """Where a pending session stands."""
 
     position: int
@@ -29,8 +29,7 @@ class Queue:
     queuing: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """A session's status, and its results so far."""
 
     session: str
@@ -38,7 +37,7 @@ class Answer:
     fault: Fault | None = None
     queue: Queue | None = None
     """Only while pending."""
-    results: Mapping[str, Sequence[Stored]] = field(default_factory=dict)
+    results: Mapping[str, Sequence[Stored]] = {}
 
     @property
     def ended(self) -> bool:

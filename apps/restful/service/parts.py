@@ -6,6 +6,7 @@ from apps.restful.service.access import Keys, Owners
 from apps.restful.service.audit import Audit
 from apps.restful.service.fetch import Fetcher
 from apps.restful.service.metrics import Metrics
+from apps.restful.service.orders import Orders
 from apps.restful.service.resumed import Uploads
 from apps.restful.service.shapes import Shapes
 from apps.restful.service.specs import Specs
@@ -30,6 +31,7 @@ class Parts:
     outbox: Outbox
     fetcher: Fetcher
     specs: Specs
+    orders: Orders
     shapes: Shapes
     pokes: Pokes
     taps: Taps

@@ -4,8 +4,9 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from apps.restful.service import files
 from apps.restful.service.access import Who
@@ -25,8 +26,7 @@ INLINE_TOTAL: Final = 1 << 20
 """Bytes of start data in Redis per session: each engine that reads some gets a copy of all."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(msgspec.Struct, frozen=True):
     """One message: its bytes, or the upload that holds them."""
 
     data: bytes

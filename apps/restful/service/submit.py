@@ -10,8 +10,8 @@ from apps.restful.service import webhooks as hooks
 from apps.restful.service.access import Who
 from apps.restful.service.answer import Answer, Queue, look
 from apps.restful.service.errors import BusyError, ConflictError, InvalidError, TooManyError
+from apps.restful.service.orders import Order, Posted
 from apps.restful.service.parts import Parts
-from apps.restful.service.shapes import KnownShape
 from apps.sessions.store import (
     Capacity,
     NewSession,
@@ -21,8 +21,7 @@ from apps.sessions.store import (
     TenantState,
 )
 from blueengine import ids
-from blueengine.graph.dag import Checked, Fault, check_single, check_workflow
-from blueengine.graph.request import SingleEngine, Workflow
+from blueengine.graph.dag import Fault
 from blueengine.transport.blobs import session_prefix
 from blueengine.wire.envelope import Stored
 from blueengine.wire.plan import Plan
@@ -34,30 +33,6 @@ KINDS: Final = (SINGLE, WORKFLOW)
 FULL_RETRY_SECONDS: Final = 2.0
 """After which time it is worth trying again where too many wait."""
 _TRIES: Final = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """A graph and how to run it. Times are seconds."""
-
-    kind: str
-    graph: SingleEngine | Workflow
-    wait: float = 0.0
-    time_limit: float = 0.0
-    ttl: float = 0.0
-    """0: as the settings say."""
-    max_attempts: int = 1
-    idempotency_key: str = ""
-    body_hash: str = ""
-    known: KnownShape | None = None
-    """The shape of a workflow, which may have been checked before."""
-    policy: str = ""
-    """``spread`` | ``pack``; empty: as the settings say."""
-    near: str = ""
-    """``host`` | ``zone`` | ``any``; empty: as the settings say."""
-    webhooks: Sequence[hooks.HookAsked] = ()
-    refused: Sequence[Fault] = ()
-    """Faults found before; they are reported with all others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +60,7 @@ class Lack:
     """What would satisfy it, in words."""
 
 
-async def submit(parts: Parts, order: Order, who: Who) -> Answer:
+async def submit(parts: Parts, posted: Posted, who: Who) -> Answer:
     """Store a session of ``who`` and return what is known of it: at its end, or when the wait is over.
 
     Raises:
@@ -94,10 +69,11 @@ async def submit(parts: Parts, order: Order, who: Who) -> Answer:
         TooManyError: It would have to wait, and as many sessions do as may.
         BusyError: Engines change their specs faster than a session can be checked.
     """
+    order = posted.known.order
     session = _new_id(parts, order)
     wait = min(order.wait, parts.settings.max_wait)
     for _ in range(_TRIES):
-        plan, start, version = await _checked(parts, order, who)
+        plan, start, version = await _checked(parts, posted, who)
         feed = await start_data.put(start, session)
         stored = start.stored(plan, feed.feeds)
         new = NewSession(
@@ -113,8 +89,8 @@ async def submit(parts: Parts, order: Order, who: Who) -> Answer:
             stop_grace=parts.settings.stop_grace,
             max_attempts=order.max_attempts,
             labels=order.graph.labels,
-            idempotency_key=order.idempotency_key,
-            body_hash=order.body_hash,
+            idempotency_key=posted.idempotency_key,
+            body_hash=posted.body_hash,
             tenant=who.tenant,
             placement=_rule(parts, order),
             webhooks=hooks.made(order.webhooks, who),
@@ -143,13 +119,14 @@ async def submit(parts: Parts, order: Order, who: Who) -> Answer:
     raise BusyError.because("the specs of engines are changing; try again")
 
 
-async def try_out(parts: Parts, order: Order, who: Who) -> Placement:
+async def try_out(parts: Parts, posted: Posted, who: Who) -> Placement:
     """Check a session and say whether it would be placed now; nothing is stored.
 
     Raises:
         InvalidError: With every fault of the request.
     """
-    plan, _, _ = await _checked(parts, order, who)
+    order = posted.known.order
+    plan, _, _ = await _checked(parts, posted, who)
     mine = await parts.store.next_order(order.graph.rank)
     state = await parts.store.tenant(who.tenant) if who.tenant else None
     over = state is not None and 0 < state.max_running <= state.running
@@ -212,12 +189,13 @@ def _new_id(parts: Parts, order: Order) -> str:
     )
 
 
-async def _checked(parts: Parts, order: Order, who: Who) -> tuple[Plan, start_data.Start, int]:
+async def _checked(parts: Parts, posted: Posted, who: Who) -> tuple[Plan, start_data.Start, int]:
     """Return the plan, its start data, and the version of the specs it was checked against."""
+    order = posted.known.order
     faults: Sequence[Fault] = ()
     for _ in range(_TRIES):
         version = parts.specs.version
-        checked = _check(parts, order)
+        checked = posted.known.check(posted.payloads, parts.specs.known, version)
         refused = [
             *order.refused,
             *hooks.faults(order.webhooks, checked.plan, parts.fetcher.rules),
@@ -232,14 +210,6 @@ async def _checked(parts: Parts, order: Order, who: Who) -> tuple[Plan, start_da
         if not await parts.specs.reload() and version == parts.specs.version:
             break
     raise InvalidError(faults)
-
-
-def _check(parts: Parts, order: Order) -> Checked:
-    if isinstance(order.graph, Workflow):
-        specs = parts.specs
-        graph = order.known.graph(specs.known, specs.version) if order.known else None
-        return check_workflow(order.graph, specs=specs.known, graph=graph)
-    return check_single(order.graph, specs=parts.specs.known)
 
 
 def _fresh(

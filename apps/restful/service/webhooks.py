@@ -1,12 +1,13 @@
 """Webhooks: what a client asks for, checked; and what became of them."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from apps.restful.service.access import Who
 from apps.restful.service.errors import ConflictError, ForbiddenError, UnknownError
+from apps.restful.service.orders import HookAsked
 from apps.restful.service.parts import Parts
 from apps.sessions.outbox import STATES, Delivery, Secret
 from apps.sessions.outside import Rules, receiver_of
@@ -23,16 +24,6 @@ _OURS: Final = re.compile(
     re.IGNORECASE,
 )
 _DELIVERY: Final = re.compile(r"evt_[A-Za-z0-9_-]{1,100}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HookAsked:
-    """A webhook as a client asks for it."""
-
-    url: str
-    types: Sequence[str] = ("*",)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    results: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from blueengine.datatypes.names import ALL, JSON, canonical
 from blueengine.graph.payload import Misfit, Payload, fit
 from blueengine.graph.request import (
@@ -45,8 +47,7 @@ class Fault:
     """Stable word for programs, e.g. ``cycle``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Feeding:
+class Feeding(msgspec.Struct, frozen=True):
     """One message of start data that fits its channel."""
 
     channel: str
@@ -56,8 +57,7 @@ class Feeding:
     """Where it stands in the request."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
     """What a request means. There is a plan exactly when there is no fault."""
 
     plan: Plan | None

@@ -5,23 +5,21 @@ JSON is any value and Text a string. A binary message is one of ``{"base64"}``, 
 decoding, fetching and storing are done by who holds the files.
 """
 
-from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 import orjson
 
 from blueengine.datatypes.names import JSON, TEXT
 
 
-@dataclass(frozen=True, slots=True)
-class Inline:
+class Inline(msgspec.Struct, frozen=True):
     """Bytes exactly as they go on the channel."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Referred:
+class Referred(msgspec.Struct, frozen=True, kw_only=True):
     """A binary message the client names by one of its three sources."""
 
     source: str

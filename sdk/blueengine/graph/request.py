@@ -1,7 +1,7 @@
 """What a client asks for, before it is checked: plain records, whatever edge they came in by."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from blueengine.datatypes.names import JSON
@@ -71,6 +71,13 @@ class Workflow:
     record: bool = False
     """Each engine records what it receives, so that it can be replayed."""
 
+    def fed(self, payloads: Sequence[Any]) -> "Workflow":
+        """Return it with these payloads in place of those it has, one for one."""
+        pairs = zip(self.start_data, payloads, strict=True)
+        return replace(
+            self, start_data=[StartAsked(start.channel, payload) for start, payload in pairs]
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class SinglePort:
@@ -96,3 +103,12 @@ class SingleEngine:
     """The client pushes more input while it runs."""
     record: bool = False
     """Each engine records what it receives, so that it can be replayed."""
+
+    def fed(self, payloads: Sequence[Any]) -> "SingleEngine":
+        """Return it with these payloads in place of those it has, one for one."""
+        left = iter(payloads)
+        inputs = {
+            name: replace(port, payloads=tuple(next(left) for _ in port.payloads))
+            for name, port in self.inputs.items()
+        }
+        return replace(self, inputs=inputs)

@@ -1,5 +1,6 @@
 """The builder accepts a workflow exactly when the gateway does."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from hypothesis import given, settings
@@ -8,9 +9,10 @@ from hypothesis import strategies as st
 from apps.restful.api import body, convert
 from apps.restful.api.schemas import SingleEngineRequest, WorkflowRequest
 from apps.restful.service.errors import InvalidError
+from apps.restful.service.orders import KnownOrder, Order
+from apps.restful.service.shapes import Shapes
 from blueengine.client import SingleEngine, Workflow
 from blueengine.client.answers import Engine
-from blueengine.graph.dag import check_single, check_workflow
 from blueengine.wire.spec import EngineSpec
 
 KNOWN = Engine(
@@ -84,28 +86,30 @@ def broken(draw: st.DrawFn, whole: Any) -> Any:
 
 
 def server_takes_workflow(value: Any) -> bool:
+    bare, payloads = convert.apart("startData", value)
     try:
-        asked = body.validate(WorkflowRequest, value)
+        asked = body.validate(WorkflowRequest, bare)
     except InvalidError:
         return False
-    order = convert.workflow(asked, _Shape(convert.shape(asked)), "", value)  # type: ignore[arg-type]
-    return check_workflow(order.graph, specs=SPECS).plan is not None  # type: ignore[arg-type]
-
-
-class _Shape:
-    """What the gateway keeps of a shape, without its memory."""
-
-    def __init__(self, shape: Any) -> None:
-        self.shape = shape
+    shape = Shapes().add(b"", convert.shape(asked))
+    return takes(convert.workflow(asked, shape), payloads, SPECS)
 
 
 def server_takes_single(value: Any) -> bool:
+    bare, payloads = convert.apart("inputs", value)
     try:
-        asked = body.validate(SingleEngineRequest, value)
+        asked = body.validate(SingleEngineRequest, bare)
     except InvalidError:
         return False
-    order = convert.single(asked, "", value)
-    return check_single(order.graph, specs={}).plan is not None  # type: ignore[arg-type]
+    return takes(convert.single(asked), payloads, {})
+
+
+def takes(order: Order, payloads: list[Any], specs: Mapping[str, EngineSpec]) -> bool:
+    """Whether an order is taken, which is the same when it was seen before."""
+    known = KnownOrder(order)
+    first = known.check(payloads, specs, 0)
+    assert known.check(payloads, specs, 0) == first
+    return first.plan is not None
 
 
 def client_takes_workflow(value: Any) -> bool:
