@@ -108,7 +108,7 @@ def _validation(section: Section) -> None:
     size = f"{len(raw) / 1000:.1f} KB"
     section.add(f"POST {size}: strict JSON", _micros(parse), "µs")
     section.add(f"POST {size}: JSON, model, graph", _micros(whole), "µs")
-    section.add(f"POST {size}: of a graph seen before", _micros(again), "µs")
+    section.add(f"POST {size}: of a request seen before", _micros(again), "µs")
     section.notes.append("POST: CPU time of checking a request, not of the exchange")
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from apps.restful.api.whole import WholeAnswers
+from apps.restful.api.whole import Whole
 
 HEAD_BYTES: Final = 64 * 1024
 
@@ -84,8 +84,7 @@ class PatientProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        cycle.__class__ = WholeAnswers  # uvicorn has no other way to say what it makes
-        super()._start_asgi_task(cycle, app)
+        super()._start_asgi_task(cycle, Whole(app, cycle))
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""

@@ -4,7 +4,7 @@ The two POST routes are measured to the microsecond: they take the bare request 
 and their part of the OpenAPI document is added in ``openapi``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query
@@ -82,14 +82,14 @@ async def process_workflow(request: Request) -> Response:
     return await run_workflow(request, parts_of(request))
 
 
-async def run_single(request: Request, parts: Parts) -> Response:
+def run_single(request: Request, parts: Parts) -> Coroutine[Any, Any, Response]:
     """Do what ``process_single_engine`` says."""
-    return await _run(request, parts, SINGLE, within="inputs", read=_single)
+    return _run(request, parts, SINGLE, within="inputs", read=_single)
 
 
-async def run_workflow(request: Request, parts: Parts) -> Response:
+def run_workflow(request: Request, parts: Parts) -> Coroutine[Any, Any, Response]:
     """Do what ``process_workflow`` says."""
-    return await _run(request, parts, WORKFLOW, within="startData", read=_workflow)
+    return _run(request, parts, WORKFLOW, within="startData", read=_workflow)
 
 
 async def _run(

@@ -5,10 +5,18 @@ head waits for the body; headers that were checked before are kept as they are w
 not simple (streams, HEAD, headers about the connection) is left to uvicorn.
 """
 
+from collections.abc import Awaitable
 from functools import lru_cache
 from typing import Final
 
-from uvicorn._types import ASGISendEvent, HTTPResponseStartEvent
+from uvicorn._types import (
+    ASGI3Application,
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    ASGISendEvent,
+    HTTPResponseStartEvent,
+    Scope,
+)
 from uvicorn.protocols.http.httptools_impl import (
     HEADER_RE,
     HEADER_VALUE_RE,
@@ -19,12 +27,25 @@ from uvicorn.protocols.http.httptools_impl import (
 _UVICORNS: Final = frozenset({b"connection", b"transfer-encoding"})
 
 
-class WholeAnswers(RequestResponseCycle):
-    """A request and its answer."""
+class Whole:
+    """Stands between an application and the answer to one request."""
 
-    _start: HTTPResponseStartEvent | None = None
-    """Head of an answer whose length is known, until there is more of it. To uvicorn the answer has
-    not begun: should the application fail meanwhile, its client is told so."""
+    __slots__ = ("_app", "_cycle", "_send", "_start")
+
+    def __init__(self, app: ASGI3Application, cycle: RequestResponseCycle) -> None:
+        """Write what ``app`` says in ``cycle``."""
+        self._app = app
+        self._cycle = cycle
+        self._start: HTTPResponseStartEvent | None = None
+        # Head of an answer whose length is known, until there is more of it. To uvicorn the answer has
+        # not begun: should the application fail meanwhile, its client is told so.
+
+    def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> Awaitable[None]:
+        """Have the application answer."""
+        self._send = send
+        return self._app(scope, receive, self.send)
 
     async def send(self, message: ASGISendEvent) -> None:
         """Write what the application says, a whole answer at once."""
@@ -35,34 +56,38 @@ class WholeAnswers(RequestResponseCycle):
             self._start = None
             if message["type"] == "http.response.body" and not message.get("more_body", False):
                 lines = self._lines(start, message["body"])
-                if lines and not (self.flow.write_paused or self.disconnected):
+                if lines:
                     self._write(lines, message["body"])
                     return
-            await super().send(start)
-        await super().send(message)
+            await self._send(start)
+        await self._send(message)
 
     def _lines(self, start: HTTPResponseStartEvent, body: bytes) -> list[bytes]:
         """Return the head in front of this body; nothing when it is for uvicorn to write."""
-        if self.access_log or self.response_started or self.scope["method"] == "HEAD":
+        cycle = self._cycle
+        if cycle.response_started or cycle.disconnected or cycle.flow.write_paused:
+            return []
+        if cycle.access_log or cycle.scope["method"] == "HEAD":
             return []
         if (b"content-length", b"%d" % len(body)) not in start["headers"]:
             return []
         lines = [STATUS_LINE[start["status"]]]
-        lines += [_line(*header) for header in self.default_headers]
+        lines += [_line(*header) for header in cycle.default_headers]
         lines += [_line(*header) for header in start["headers"]]
         return lines if b"" not in lines else []
 
     def _write(self, lines: list[bytes], body: bytes) -> None:
-        if not self.keep_alive:
+        cycle = self._cycle
+        if not cycle.keep_alive:
             lines.append(b"connection: close\r\n")
         lines += (b"\r\n", body)
-        self.response_started = self.response_complete = True
-        self.waiting_for_100_continue = False
-        self.transport.write(b"".join(lines))
-        self.message_event.set()
-        if not self.keep_alive:
-            self.transport.close()
-        self.on_response()
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        cycle.transport.write(b"".join(lines))
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
 
 
 def _has_length(message: HTTPResponseStartEvent) -> bool:
