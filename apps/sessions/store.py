@@ -7,7 +7,6 @@ it refuses writes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -35,12 +34,12 @@ RUNNING: Final = (Status.QUEUING, Status.PROCESSING, Status.STOPPING)
 """What counts against a tenant's ``max_running``."""
 SPREAD: Final = "spread"
 PACK: Final = "pack"
+_MOST_PLANS: Final = 64
 RANK_STEP: Final = 68_719_476_736
 """How far apart two ranks are in the order of sessions, as in submit.lua."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlacementRule:
+class PlacementRule(msgspec.Struct, frozen=True):
     """Which of an engine's instances a session is given when several have a free slot."""
 
     policy: str = SPREAD
@@ -266,6 +265,7 @@ class SessionStore:
         """Work over ``link``, which must know ``SCRIPTS``; ``vault`` keeps what is secret."""
         self._link = link
         self._vault = vault
+        self._plans: dict[int, _Said] = {}
 
     # -- a session --------------------------------------------------------------------------------
 
@@ -287,25 +287,27 @@ class SessionStore:
             max_pending: A session that would have to wait is turned away when so many do (0: never).
             max_pending_engine: The same, for those that wait for one engine.
         """
-        plan = codec.encode(new.plan)
+        said = self._said(new.plan)
         stored: list[Arg] = []
         for channel, item in new.stored:
             stored += [channel, codec.encode(item)]
         hooks, *described = outbox.described(new.webhooks, self._vault)
-        said = _said(plan)
         reply = await self._link.run(
             "submit",
             new.session,
             new.kind,
             new.rank,
-            plan,
+            said.encoded,
             said.nodes,
             said.first,
             codec.encode(new.start_data),
             said.stored,
             specs_version,
             gateway,
-            *(_us(s) for s in (new.start_timeout, new.time_limit, new.ttl, new.stop_grace)),
+            _us(new.start_timeout),
+            _us(new.time_limit),
+            _us(new.ttl),
+            _us(new.stop_grace),
             new.max_attempts,
             msgspec.json.encode(dict(new.labels)),
             # two tenants may have the same key; no key has a space in it
@@ -334,6 +336,21 @@ class SessionStore:
             pending=reply[4],
             queuing=reply[5],
         )
+
+    def _said(self, plan: Plan) -> "_Said":
+        """Return what scripts need to know of a plan; callers use the same one over and over."""
+        said = self._plans.get(id(plan))
+        if said is None:
+            if len(self._plans) >= _MOST_PLANS:
+                del self._plans[next(iter(self._plans))]
+            said = self._plans[id(plan)] = _Said(
+                plan=plan,
+                encoded=codec.encode(plan),
+                nodes=_nodes(plan),
+                first=",".join(heard_first(plan)),
+                stored=",".join(name for name, channel in plan.channels.items() if channel.stored),
+            )
+        return said
 
     async def foresee(
         self, plan: Plan, *, rank: int, tenant: str, placement: PlacementRule
@@ -676,24 +693,15 @@ class SessionStore:
         await self._link.send("PING")
 
 
-@dataclass(frozen=True, slots=True)
-class _Said:
+class _Said(msgspec.Struct, frozen=True, kw_only=True):
     """What scripts need to know of a plan, as they want to be told it."""
 
+    plan: Plan
+    """Kept, so that no other plan has its ``id``."""
+    encoded: bytes
     nodes: str
     first: str
     stored: str
-
-
-@lru_cache(maxsize=64)
-def _said(plan: bytes) -> _Said:
-    """Return it for an encoded plan; clients send the same one over and over."""
-    known = codec.decode(Plan, plan)
-    return _Said(
-        nodes=_nodes(known),
-        first=",".join(heard_first(known)),
-        stored=",".join(name for name, channel in known.channels.items() if channel.stored),
-    )
 
 
 def _nodes(plan: Plan) -> str:

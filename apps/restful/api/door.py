@@ -37,13 +37,17 @@ _ANONYMOUS: Final = frozenset({401, 429})
 _LINES_PER_SECOND: Final = 20.0
 """Of the audit log, for answers that anybody can have without end."""
 
-_CSP: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-_HEADERS: Final = (
+_HEADERS_OF_PAGES: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 )
+_HEADERS: Final = (
+    *_HEADERS_OF_PAGES,
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+_NAMES: Final = frozenset(name for name, _ in _HEADERS)
 _PAGES: Final = frozenset({"/docs", "/docs/oauth2-redirect", "/redoc"})
 """Pages for people; they load their scripts from elsewhere, which the policy would not allow."""
 
@@ -209,6 +213,8 @@ def _nowhere(methods: list[str]) -> Response:
 
 def _add_headers(headers: list[tuple[bytes, bytes]], path: str) -> None:
     have = {name for name, _ in headers}
-    headers += [header for header in _HEADERS if header[0] not in have]
-    if _CSP[0] not in have and path not in _PAGES:
-        headers.append(_CSP)
+    wanted = _HEADERS if path not in _PAGES else _HEADERS_OF_PAGES
+    if _NAMES.isdisjoint(have):
+        headers += wanted
+    else:
+        headers += [header for header in wanted if header[0] not in have]
