@@ -248,7 +248,8 @@ async def test_who_submits_and_waits_is_poked_once_at_the_end(world: World, ears
     assert await ears.take(world) == []
     await world.finish(part)
     await world.finish(part)
-    assert await ears.take(world) == [reply.session]
+    (poke,) = await ears.take(world)
+    assert poke.startswith(f"{reply.session} ")
 
 
 async def test_small_results_that_come_with_the_end_are_told_with_it(
@@ -267,18 +268,52 @@ async def test_small_results_that_come_with_the_end_are_told_with_it(
     assert [item.payload for item in told["Out"]] == [b"first\n", b"", b"\x00 third"]
 
 
-@pytest.mark.parametrize("large", [True, False])
-async def test_results_are_not_told_when_they_are_large_or_not_all(
-    world: World, ears: Ears, *, large: bool
+async def test_small_results_that_came_before_the_end_are_told_with_it(
+    world: World, ears: Ears
+) -> None:
+    await world.attend("a")
+    await world.attend("b")
+    reply = await world.submitted(["a", "b"], gateway="g1", stored=["Ch1", "Out"])
+    first, last = await world.run(reply.session)
+    await world.output(first, 0, b"before", channel="Ch1")
+    await ears.take(world)
+    item = codec.encode(a_result(b"\n\x00"))
+    await world.finish(last, results=[("Out", 0, [item, item])])
+    assert await ears.take(world) == []
+    await world.finish(first)
+    (poke,) = await ears.take(world)
+    _, _, stored = await world.store.outcome(reply.session, ["Ch1", "Out"])
+    assert told_results(poke.encode("latin-1")) == stored
+    assert [len(items) for items in stored.values()] == [1, 2]
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "with the end"])
+@pytest.mark.parametrize(("size", "count"), [(20_000, 1), (1_000, 18), (0, 101)])
+async def test_results_are_not_told_when_they_are_large_or_many(
+    world: World, ears: Ears, size: int, count: int, *, before: bool
 ) -> None:
     await world.attend()
     reply = await world.submitted(gateway="g1")
     (part,) = await world.run(reply.session)
-    if not large:
-        await world.output(part, 0, b"before")
+    payloads = [b"x" * size] * count
+    if before:
+        await world.output(part, 0, *payloads)
     await ears.take(world)
-    last = codec.encode(a_result(b"x" * (20_000 if large else 1)))
-    await world.finish(part, results=[("Out", 0 if large else 1, [last])])
+    items = [codec.encode(a_result(payload)) for payload in payloads]
+    await world.finish(part, results=[] if before else [("Out", 0, items)])
+    pokes = await ears.take(world)
+    assert (pokes == [reply.session]) is (before or count * size > 16_000), (
+        "many that come with it fit"
+    )
+
+
+async def test_results_are_not_told_beside_stored_start_data(world: World, ears: Ears) -> None:
+    await world.attend()
+    start = [("Out", a_result(b"start"))]
+    reply = await world.submitted(gateway="g1", stored_start_data=start)
+    (part,) = await world.run(reply.session)
+    await ears.take(world)
+    await world.finish(part, results=[("Out", 0, [codec.encode(a_result(b"x"))])])
     assert await ears.take(world) == [reply.session]
 
 

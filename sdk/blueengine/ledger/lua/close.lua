@@ -65,6 +65,10 @@ if tenant then
 end
 if limit ~= '0' then redis.call('ZREM', K.timers(), 'limit ' .. sid) end
 redis.call('ZADD', K.expiry(), num(t + ttl), sid)
-local told = not result and not kept and outcome_of(sid, 9) or sid
-for gateway in string.gmatch(wait or '', '[^,]+') do redis.call('PUBLISH', K.poke(gateway), told) end
+if wait and wait ~= '' then
+  local told
+  if not kept and not result then told = outcome_of(sid, ARGV, 9)
+  elseif not kept then told = outcome_kept(sid, redis.call('HGET', key, 'stored')) end
+  for gateway in string.gmatch(wait, '[^,]+') do redis.call('PUBLISH', K.poke(gateway), told or sid) end
+end
 return 'finished'

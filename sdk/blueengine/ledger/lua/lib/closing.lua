@@ -17,7 +17,8 @@ local function close_any()  -- seldom
       outcome = 'failed'
     end
     if S.left == 1 then fetch(S, 'created', 'wait', 'limit', 'ttl', 'first', 'push', 'kept') end
-    local all_here = S.left == 1 and not get(S, 'first') and not get(S, 'push') and not get(S, 'kept')
+    local telling = S.left == 1 and get(S, 'wait') ~= '' and not get(S, 'push') and not get(S, 'kept')
+    local all_here = telling and not get(S, 'first')
     local i = 9
     while ARGV[i] and not terminal(S) do
       local count = tonumber(ARGV[i + 2])
@@ -27,7 +28,9 @@ local function close_any()  -- seldom
     if outcome == 'failed' then part_broke(S, t, node, why, ARGV[8] == '1')
     else part_ended(S, t, node, outcome) end
     if S.at == attempt then put(S, node .. ':tally', ARGV[7]) end
-    if all_here and S.st == 'finished' then S.outcome = outcome_of(S.id, 9) end
+    if telling and S.st == 'finished' then
+      if all_here then S.outcome = outcome_of(S.id, ARGV, 9) else S.outcome = outcome_kept(S.id, get(S, 'stored')) end
+    end
   end
   save(S)
   return S.st

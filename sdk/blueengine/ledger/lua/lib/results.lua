@@ -1,17 +1,38 @@
 -- Results: kept in order, each once; and told to who waits for the end when they are small.
 
 local TOLD_BYTES = 16384
+local TOLD_ITEMS = 100
 
--- outcome_of(sid, from): a finished session and all its results, which are ARGV[from..], as who waits
--- for it is told: "<session> <length> <length> …", a newline, the words. nil when they are large.
-local function outcome_of(sid, from)
+-- outcome_of(sid, words, from): a finished session and all its results, which are words[from..] (channel,
+-- number of the first, how many, items, …), as who waits for it is told: "<session> <length> <length> …",
+-- a newline, the words. nil when they are large.
+local function outcome_of(sid, words, from)
   local lengths, bytes = {sid}, 0
-  for i = from, #ARGV do
-    lengths[#lengths + 1] = #ARGV[i]
-    bytes = bytes + #ARGV[i]
+  for i = from, #words do
+    lengths[#lengths + 1] = #words[i]
+    bytes = bytes + #words[i]
   end
   if bytes > TOLD_BYTES then return nil end
-  return table.concat(lengths, ' ') .. '\n' .. table.concat(ARGV, '', from)
+  return table.concat(lengths, ' ') .. '\n' .. table.concat(words, '', from)
+end
+
+-- outcome_kept(sid, stored): the same of results that are stored already, in the channels "x,y"; they are
+-- not read before they are known to be small
+local function outcome_kept(sid, stored)
+  local words, bytes = {}, 0
+  for channel in string.gmatch(stored, '[^,]+') do
+    local key = K.results(sid, channel)
+    if redis.call('LLEN', key) > TOLD_ITEMS then return nil end
+    bytes = bytes + (redis.call('MEMORY', 'USAGE', key, 'SAMPLES', '0') or 0)
+    if bytes > 2 * TOLD_BYTES then return nil end
+    local items = redis.call('LRANGE', key, '0', '-1')
+    if items[1] then
+      local n = #words
+      words[n + 1], words[n + 2], words[n + 3] = channel, '0', num(#items)
+      for i = 1, #items do words[n + 3 + i] = items[i] end
+    end
+  end
+  return outcome_of(sid, words, 1)
 end
 
 -- keep_results(S, t, node, channel, first, from, to): store ARGV[from..to] as messages of a channel,
