@@ -5,9 +5,11 @@ Lists of frames in MessagePack, each list with its length before it.
 ``no`` is the parent's number of a session; it is never reused within one parent.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
+
+from blueengine.kit.framing import framed
 
 
 class Item(msgspec.Struct, array_like=True, frozen=True):
@@ -171,33 +173,7 @@ _from_worker = msgspec.msgpack.Decoder(list[FromWorker])
 
 def pack(frames: Sequence[ToWorker] | Sequence[FromWorker]) -> bytes:
     """Return frames that go together as bytes, their length before them."""
-    body = _encoder.encode(frames)
-    return len(body).to_bytes(4, "big") + body
-
-
-class Splitter:
-    """Cuts a stream of bytes into the bodies that were packed."""
-
-    def __init__(self) -> None:
-        """Begin with nothing."""
-        self._rest = bytearray()
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Take more bytes; yield every body that is whole now."""
-        if self._rest:
-            self._rest += data
-            if len(self._rest) < 4 + int.from_bytes(self._rest[:4], "big"):
-                return  # a large body, far from whole: not copied again for each piece of it
-            data = bytes(self._rest)
-            self._rest.clear()
-        at, end = 0, len(data)
-        while end - at >= 4:
-            stop = at + 4 + int.from_bytes(data[at : at + 4], "big")
-            if stop > end:
-                break
-            yield data[at + 4 : stop]
-            at = stop
-        self._rest += data[at:]
+    return framed(_encoder.encode(frames))
 
 
 def to_worker(body: bytes) -> list[ToWorker]:

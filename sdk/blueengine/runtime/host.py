@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -464,12 +464,16 @@ class Host:
                 await asyncio.sleep(1)
                 continue
             self._unheard.clear()
-            with self._instance.turn:
-                for header, payloads in runs:
-                    try:
-                        self._on_run(header, payloads)
-                    except DecodeError:
-                        log.exception("dropped a message that this version cannot read")
+            self.take(runs)
+
+    def take(self, runs: Iterable[Run]) -> None:
+        """Take messages for the sessions here."""
+        with self._instance.turn:
+            for header, payloads in runs:
+                try:
+                    self._on_run(header, payloads)
+                except DecodeError:
+                    log.exception("dropped a message that this version cannot read")
 
     def _fail_readers(self, exc: ChannelsAwayError) -> None:
         """Fail the sessions that wait for what another engine writes; others go on."""

@@ -25,6 +25,7 @@ from blueengine.runtime.porter import Porter
 from blueengine.runtime.scratch import memory, scratch_folder
 from blueengine.runtime.spawn import Spawned
 from blueengine.settings.system import SystemSettings
+from blueengine.transport import neighbours
 from blueengine.transport.base import Transport
 from blueengine.transport.blob_stores import bucket_of
 from blueengine.transport.blobs import BlobFolder
@@ -123,6 +124,8 @@ async def _live(
                 heartbeat_seconds=settings.heartbeat_seconds,
                 begun=workers,
             )
+            if isinstance(transport, neighbours.Neighbours):
+                transport.on_runs = host.take
             if settings.metrics_port:
                 await stack.enter_async_context(_metrics(host, instance, settings))
             reason, grace = "the engine failed to start", QUIT_SECONDS
@@ -256,4 +259,9 @@ def _transport(
     inbox = Link(settings.redis, patience=settings.patience_seconds)
     stack.push_async_callback(inbox.close)
     limit = settings.redis_max_message_bytes
-    return RedisStreams(shared, inbox, instance, max_message_bytes=limit), [inbox]
+    far = RedisStreams(shared, inbox, instance, max_message_bytes=limit)
+    if not (settings.local_channels and neighbours.POSSIBLE):
+        return far, [inbox]
+    return neighbours.Neighbours(far, str(settings.redis), instance, max_message_bytes=limit), [
+        inbox
+    ]

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final
 
+from blueengine.kit.framing import Splitter
 from blueengine.runtime import frames
 
 RECEIVE: Final = 1 << 18
@@ -136,7 +137,7 @@ class SocketLine(Line):
         self._sock = sock
         self._room = memoryview(bytearray(RECEIVE))
         """What is read lands here: a new place of this size for each read would cost more."""
-        self._splitter = frames.Splitter()
+        self._splitter = Splitter()
         self._received: list[frames.ToWorker] = []
         self._late = threading.Event()
         self._flusher: threading.Thread | None = None

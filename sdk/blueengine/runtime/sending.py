@@ -79,7 +79,10 @@ class Sender:
         route.unheard = False
         transport = self._instance.transport
         sent = transport.send(route.instance, header, *run.payloads)
-        refused = sent.done() and isinstance(sent.exception(), ChannelError)
+        problem = sent.exception() if sent.done() else None
+        if sent.done() and problem is None:  # it is where no death of this process can stop it
+            return
+        refused = isinstance(problem, ChannelError)
         if refused:  # the session fails of that, and not of a gap that the reader would find
             route.closed = True
         if transport.separate or refused:

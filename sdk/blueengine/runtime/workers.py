@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from blueengine.kit.child_exit import exit_code
+from blueengine.kit.framing import Splitter
 from blueengine.kit.turn import Turn
 from blueengine.runtime import frames
 from blueengine.runtime.last_words import LastWords
@@ -84,7 +85,7 @@ class WorkerProcess(asyncio.Protocol):
         self._spawned = spawned
         self._on_frame = on_frame
         self._on_lost = on_lost
-        self._splitter = frames.Splitter()
+        self._splitter = Splitter()
         self._transport: asyncio.Transport | None = None
         self._out: list[frames.ToWorker] = []
         self._flushing = self._posted = False

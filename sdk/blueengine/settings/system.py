@@ -49,6 +49,8 @@ class SystemSettings:
     redis_tls_key: str = ""
     redis_max_message_bytes: int = 8 << 20
     """A larger message between engines is an error of its writer, where data goes over Redis."""
+    local_channels: bool = True
+    """Where data goes over Redis: engines of one user on one host hand it to each other directly."""
     blob_dir: str = ""
     """Folder shared by gateway and engines for payloads too large for messages; empty: none."""
     spool_bytes: int = 1 << 30

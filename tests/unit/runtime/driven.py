@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from blueengine import BlueEngine
+from blueengine.kit.framing import Splitter
 from blueengine.runtime import frames
 from blueengine.runtime.child import Worker, serve
 from blueengine.runtime.context import Flags
@@ -31,7 +32,7 @@ class Driven:
         self.sock = sock
         self.flags = flags
         self.folder = folder
-        self._splitter = frames.Splitter()
+        self._splitter = Splitter()
         self._frames: list[frames.FromWorker] = []
 
     def send(self, *sent: frames.ToWorker) -> None:

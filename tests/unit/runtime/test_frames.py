@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blueengine.kit.framing import Splitter
 from blueengine.runtime import frames
 
 TO_WORKER = [
@@ -28,7 +29,7 @@ FROM_WORKER = [
 
 
 def body(frame: frames.ToWorker | frames.FromWorker) -> bytes:
-    [whole] = frames.Splitter().feed(frames.pack([frame]))  # type: ignore[list-item]
+    [whole] = Splitter().feed(frames.pack([frame]))  # type: ignore[list-item]
     return whole
 
 
@@ -52,7 +53,7 @@ def test_any_cuts_give_the_same_frames(payloads: list[bytes], cuts: list[int]) -
     packs = [sent[at : at + 1 + at % 3] for at in range(len(sent))]
     stream = b"".join(map(frames.pack, packs))
     at = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
-    splitter = frames.Splitter()
+    splitter = Splitter()
     got = [
         frame
         for start, stop in pairwise(at)
@@ -64,6 +65,6 @@ def test_any_cuts_give_the_same_frames(payloads: list[bytes], cuts: list[int]) -
 
 def test_single_bytes_give_the_same_frames() -> None:
     stream = b"".join(frames.pack([frame]) for frame in FROM_WORKER)
-    splitter = frames.Splitter()
+    splitter = Splitter()
     got = [b for at in range(len(stream)) for b in splitter.feed(stream[at : at + 1])]
     assert [frame for b in got for frame in frames.from_worker(b)] == FROM_WORKER
