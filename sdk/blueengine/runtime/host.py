@@ -102,9 +102,9 @@ class Host:
         self._heartbeat_seconds = heartbeat_seconds
         self._threads = threads
         self._begun = begun or {}
-        sender = Sender(instance)
-        self._endings = Endings(instance, sender)
-        self._flow = Flow(instance, sender, self._endings)
+        self._sender = Sender(instance)
+        self._endings = Endings(instance, self._sender)
+        self._flow = Flow(instance, self._sender, self._endings)
         self._retiring: set[WorkerProcess] = set()
         self._pools = [self._make_pool(index) for index in range(len(instance.steps))]
         instance.numbers.workers = self._count_workers
@@ -363,6 +363,8 @@ class Host:
             else:
                 worker.ask(no, begin)
                 part.unbegun += 1
+        if len(self._instance.parts) == 1:  # of many, each is awake anyway
+            self._sender.announce(part)
         if start.go or part.unbegun == 0:
             # without start functions there is nothing to report: the platform took it for granted
             part.state = State.READY
@@ -508,6 +510,8 @@ class Host:
             if part is None:  # it is over
                 self._discard(header)
                 return
+        if not payloads:  # it was only to tell of the session
+            return
         if part.start.attempt != header.attempt or not part.live:
             self._discard(header)
             return

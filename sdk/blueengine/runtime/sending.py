@@ -21,6 +21,21 @@ class Sender:
         """Send for the parts of ``instance``."""
         self._instance = instance
 
+    def announce(self, part: Part) -> None:
+        """Tell readers of the session before there is anything to read, if they are near.
+
+        They prepare while this part is at work, and are awake when the first message comes.
+        """
+        session, attempt, node = part.key
+        for output in part.channels.values():
+            for route in output.routes:
+                if route.unheard:
+                    start = _start(part, route.node)
+                    header = Header(
+                        session, attempt, route.node, node, output.channel, 0, start=start
+                    )
+                    route.unheard = not self._instance.transport.announce(route.instance, header)
+
     def send(self, part: Part, output: Output, frame: frames.Out) -> None:
         """Send messages to every reader of a channel, at the end of this turn of the loop."""
         inline = 0 if frame.file else frame.size

@@ -210,6 +210,10 @@ class InMemory:
             self._memory.take(*message)
         return _answered(b"")
 
+    def announce(self, _instance: str, _header: Header) -> bool:
+        """Nobody prepares for anything here."""
+        return False
+
     async def receive(self) -> list[Run]:
         """Wait for messages of the test."""
         header, payload = await self.inbox.get()

@@ -285,6 +285,10 @@ class KafkaTransport:
 
     # -- reading ----------------------------------------------------------------------------------
 
+    def announce(self, _instance: str, _header: Header) -> bool:
+        """It would cost a record."""
+        return False
+
     async def receive(self) -> list[Run]:
         """Wait for messages and return them, oldest first.
 

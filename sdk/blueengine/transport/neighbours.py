@@ -104,6 +104,14 @@ class Neighbours:
         frame = framed(_encoder.encode((header, (payload, *more))))
         return lane.send(frame) or self._delivered
 
+    def announce(self, instance: str, header: Header) -> bool:
+        """Hand the header to the reader's socket, if it has one."""
+        lane = self._lanes[instance] if instance in self._lanes else self._connect(instance)
+        if lane is None:
+            return False
+        lane.send(framed(_encoder.encode((header, ()))))
+        return True
+
     def _connect(self, instance: str) -> "_Lane | None":
         lane = None
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)

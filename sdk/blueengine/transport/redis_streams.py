@@ -106,6 +106,10 @@ class RedisStreams:
             *words,
         )
 
+    def announce(self, _instance: str, _header: Header) -> bool:
+        """It would cost an entry."""
+        return False
+
     async def receive(self) -> list[Run]:
         """Wait for messages and return them, oldest first."""
         runs: list[Run] = []
