@@ -466,10 +466,16 @@ class Host:
                 await asyncio.sleep(1)
                 continue
             self._unheard.clear()
-            self.take(runs)
+            self._take(runs)
 
     def take(self, runs: Iterable[Run]) -> None:
-        """Take messages for the sessions here."""
+        """Take messages that nobody waits for here."""
+        try:
+            self._take(runs)
+        except Exception as exc:  # noqa: BLE001 - what comes next would be taken as if this had been
+            self._instance.break_off(exc)
+
+    def _take(self, runs: Iterable[Run]) -> None:
         with self._instance.turn:
             for header, payloads in runs:
                 try:

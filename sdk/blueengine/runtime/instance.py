@@ -103,8 +103,13 @@ class Instance:
         if future.cancelled() or not (exc := future.exception()):
             return
         log.error("a report was lost: %s", exc)
-        if isinstance(exc, BlueEngineError) and not self.broken.done():
-            self.broken.set_exception(exc)
+        if isinstance(exc, BlueEngineError):
+            self.break_off(exc)
+
+    def break_off(self, why: BaseException) -> None:
+        """End this instance, and its sessions with it."""
+        if not self.broken.done():
+            self.broken.set_exception(why)
 
     def fault(self, part: Part, code: str, message: str, trace: str = "") -> Fault:
         """Return why a part failed here."""

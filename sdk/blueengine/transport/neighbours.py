@@ -22,6 +22,7 @@ from typing import Final, cast
 
 import msgspec
 
+from blueengine.errors import SettingsError
 from blueengine.kit.framing import Splitter, framed
 from blueengine.kit.redis_link import Reply
 from blueengine.transport.base import Run, Transport, refused, too_large
@@ -79,13 +80,19 @@ class Neighbours:
         """Listen, and open the far way.
 
         An instance is in attendance only when this is done: who is to write to it will find it.
+
+        Raises:
+            SettingsError: Another process on this host is this instance.
         """
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.bind(socket_name(self._platform, self._instance))
-        except OSError:
+        except OSError as exc:
             sock.close()
-            raise
+            raise SettingsError(
+                f"cannot listen as {self._instance} ({exc}); where BLUEENGINE_INSTANCE_ID is set, "
+                "no two processes may have the same"
+            ) from exc
         self._server = await asyncio.get_running_loop().create_unix_server(
             lambda: _Reading(self, self._readers), sock=sock, backlog=BACKLOG
         )
@@ -268,7 +275,7 @@ def _is_own(sock: socket.socket) -> bool:
     """Whether the process at the other end is of the same user."""
     raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
     _, user, _ = _PEER.unpack(raw)
-    return bool(user == os.getuid())
+    return bool(user == os.geteuid())
 
 
 def _drop(_runs: Iterable[Run]) -> None:

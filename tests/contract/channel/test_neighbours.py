@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from blueengine.errors import SettingsError
 from blueengine.kit.framing import Splitter, framed
 from blueengine.kit.redis_link import Reply
 from blueengine.transport import neighbours, redis_streams
@@ -209,6 +210,12 @@ async def test_half_a_message_of_a_writer_that_died_harms_nobody(
     await writer.send("reader", header(0), b"whole")
     assert [payload for _, payload in await reader.until(1)] == [b"whole"]
     await reader.close()
+
+
+async def test_a_second_process_that_is_the_same_instance_does_not_attend(line: NearLine) -> None:
+    await line.attend("reader")
+    with pytest.raises(SettingsError, match=r"cannot listen as reader .*BLUEENGINE_INSTANCE_ID"):
+        await line.attend("reader")
 
 
 async def test_what_is_no_message_is_dropped(

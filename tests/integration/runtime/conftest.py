@@ -13,11 +13,11 @@ from tests.kit.fixtures import kafka_for
 from tests.kit.kafka import RealKafka
 
 
-@pytest.fixture(scope="module", params=["redis", "kafka"])
+@pytest.fixture(scope="module", params=["direct", "redis", "kafka"])
 def channels(request: pytest.FixtureRequest) -> Iterator[Mapping[str, str]]:
     """What data goes over, as settings of the engines; what they leave in Kafka is a fault."""
-    if request.param == "redis":
-        yield {}
+    if request.param != "kafka":
+        yield {"LOCAL_CHANNELS": "1" if request.param == "direct" else "0"}
         return
     server: RealKafka = kafka_for(request)
     settings = {"KAFKA_BROKERS": server.bootstrap, "KAFKA_TOPIC_PREFIX": a_topic_prefix()}
