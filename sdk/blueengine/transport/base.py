@@ -64,7 +64,7 @@ class Transport(Protocol):
         ``MessageTooLargeError``, when one of the messages is too large: nothing of the run is sent.
         """
 
-    def announce(self, instance: str, header: Header) -> bool:
+    def announce(self, instance: str, header: Header, /) -> bool:
         """Bring a header without a message to an instance, if that costs next to nothing.
 
         Returns:
