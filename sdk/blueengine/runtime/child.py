@@ -176,6 +176,7 @@ class Worker:
             node=begin.node,
             labels=begin.labels,
             folder=begin.folder,
+            on_folder=lambda: self._flags.note_folder(no),
             is_cancelled=lambda: self._flags.is_raised(no),
             have_inputs_ended=lambda: self._flags.has_ended(no),
             say=say,

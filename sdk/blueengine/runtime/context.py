@@ -37,6 +37,7 @@ class Context:
         node: str = "",
         labels: dict[str, str] | None = None,
         folder: str = "",
+        on_folder: Callable[[], None] = lambda: None,
         is_cancelled: Callable[[], bool] = lambda: False,
         have_inputs_ended: Callable[[], bool] = lambda: False,
         say: Callable[[str, dict[str, Any]], None] | None = None,
@@ -52,6 +53,7 @@ class Context:
         self.labels = dict(labels or {})
         self.logger = logger or logging.getLogger("blueengine.engine")
         self._folder = folder
+        self._on_folder = on_folder
         self._is_cancelled = is_cancelled
         self._have_inputs_ended = have_inputs_ended
         self._count = count
@@ -63,6 +65,7 @@ class Context:
         """Path of the session's temp folder: made at first use, deleted at the session's end."""
         if not self._folder:
             raise RuntimeError("there is a client_id folder only within a session")
+        self._on_folder()  # before there is one: whoever removes it would not look for it
         Path(self._folder).mkdir(parents=True, exist_ok=True)
         return self._folder
 
@@ -112,8 +115,9 @@ class Context:
 class Flags:
     """Bytes shared by parent and workers: what code at work must know without asking.
 
-    One byte per session says that it is cancelled, or that its inputs have ended; one per session and step says that the step is
-    held: its readers have no room, so it should write nothing more for now.
+    One byte per session says that it is cancelled, or that its inputs have ended; one per session and
+    step says that the step is held: its readers have no room, so it should write nothing more for now. One
+    per session is written by workers and says that they may have made its temp folder.
     """
 
     def __init__(self, fd: int) -> None:
@@ -125,7 +129,7 @@ class Flags:
     def make(cls, steps: int) -> "Flags":
         """Return the flags of an engine of so many steps, none of them raised."""
         fd = os.memfd_create("blueengine-flags")
-        os.ftruncate(fd, FLAGS * (1 + steps))
+        os.ftruncate(fd, FLAGS * (2 + steps))
         return cls(fd)
 
     def raise_(self, no: int) -> None:
@@ -157,6 +161,14 @@ class Flags:
     def is_held(self, no: int, step: int) -> bool:
         """Whether a step should write nothing for now."""
         return self._bytes[FLAGS * (1 + step) + no % FLAGS] != 0
+
+    def note_folder(self, no: int) -> None:
+        """Say that a session may have a temp folder."""
+        self._bytes[no % FLAGS - FLAGS] = 1
+
+    def has_folder(self, no: int) -> bool:
+        """Whether a session may have a temp folder."""
+        return self._bytes[no % FLAGS - FLAGS] != 0
 
     def close(self) -> None:
         """Let go of them."""
