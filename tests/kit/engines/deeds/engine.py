@@ -39,6 +39,7 @@ def many(_: Context, message: Message) -> Outputs:
     filler = "x" * message.get("size", 0)
     for number in range(message["count"]):
         yield {"Results": {"n": number, "x": filler}}
+    note(f"made {message['count']}")
 
 
 def spread(_: Context, message: Message) -> Outputs:
