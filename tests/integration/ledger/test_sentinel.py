@@ -79,6 +79,13 @@ async def test_a_planned_change_is_followed(
     assert await link.run("count") == 1
     asked = Link(RedisAddress(port=sentinel.port, password=PASSWORD))
     await asked.open()
+
+    async def promotable() -> bool:
+        """Whether Sentinel has asked the replica how it is; one it knows only by name is not fit."""
+        [facts] = await asked.send("SENTINEL", "REPLICAS", sentinel.name)
+        return dict(zip(facts[::2], facts[1::2], strict=True))[b"master-link-status"] == b"ok"
+
+    await until(promotable, 20)
     await asked.send("SENTINEL", "FAILOVER", sentinel.name)
     await asked.close()
     await until(lambda: "+switch-master" in sentinel.log(), 20)
