@@ -516,13 +516,16 @@ class Host:
             if part is None:  # it is over
                 self._discard(header)
                 return
-        if not payloads:  # it was only to tell of the session
-            return
-        if part.start.attempt != header.attempt or not part.live:
+            if not payloads:  # it was only told of the session: its run begins with a message
+                part.counts.released = None
+                return
+        if part.start.attempt != header.attempt or not part.live or not payloads:
             self._discard(header)
             return
         if part.state is _READY:
             self._release(part)  # a writer was told to Go, so all are ready
+        elif part.counts.released is None:
+            part.counts.released = asyncio.get_running_loop().time()
         self._flow.arrive(
             part,
             header.channel,

@@ -262,6 +262,6 @@ def _transport(
     far = RedisStreams(shared, inbox, instance, max_message_bytes=limit)
     if not (settings.local_channels and neighbours.POSSIBLE):
         return far, [inbox]
-    return neighbours.Neighbours(far, str(settings.redis), instance, max_message_bytes=limit), [
-        inbox
-    ]
+    # they have this in common, however each of them reaches Redis
+    platform = settings.blob_dir or settings.blob_url or str(settings.redis)
+    return neighbours.Neighbours(far, platform, instance, max_message_bytes=limit), [inbox]
