@@ -4,7 +4,7 @@ import asyncio
 import json
 import secrets
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -134,13 +134,16 @@ async def plain_chain(stack: Stack, kind: Kind, count: int) -> float:
         await stack.link.send("DEL", *keys)
 
 
-async def tally_of(first: Process, last: Process, *, settle: float) -> dict[str, Any]:
+async def tally_of(
+    first: Process, last: Process, *, settle: float, on_begin: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
     """Have the first of some piped programs begin; what the last prints in the end.
 
     Args:
         first: Prints a line when it is ready, and waits to be told.
         last: Prints its tally as JSON.
         settle: Seconds until the others wait in their reads.
+        on_begin: Called when the first is about to be told.
 
     Raises:
         BenchError: It ended without one.
@@ -151,6 +154,7 @@ async def tally_of(first: Process, last: Process, *, settle: float) -> dict[str,
     async with asyncio.timeout(LIMIT_SECONDS):
         await first.stdout.readline()
         await asyncio.sleep(settle)
+        on_begin()
         first.stdin.write(b"go\n")
         line = await last.stdout.readline()
     if not line:

@@ -1,8 +1,9 @@
 """Source, stages and sink on bare Kafka clients, each a process: no sessions, no checks.
 
-``python -m bench.peers.kafka_chain CLIENT ROLE READS WRITES COUNT SIZE``; CLIENT is ``aiokafka`` or
-``confluent``. Roles are ``source``, ``stage``, ``sink``, and ``ping`` and ``pong`` for one message
-at a time. All is set as in the platform: one partition read by assignment, an idempotent producer
+``python -m bench.peers.kafka_chain CLIENT ROLE READS WRITES COUNT SIZE [PAUSE]``; CLIENT is ``aiokafka``
+or ``confluent``. Roles are ``source``, ``stage`` and ``sink``, and ``ping`` for one message at a time
+through stages and back, with PAUSE seconds between two. Each stays until its stdin ends, so that its CPU
+time can be read. All is set as in the platform: one partition read by assignment, an idempotent producer
 with acks=all, batches of up to 1 MiB; a writer has up to 8 MiB or 256 batches unacknowledged.
 """
 
@@ -152,16 +153,17 @@ async def sink(line: Any, count: int) -> None:
     _say({"count": done, "ns": time.time_ns() - started})
 
 
-async def ping(line: Any, count: int, size: int) -> None:
-    """Send one message at a time and wait for it to come back; print the times of one way."""
+async def ping(line: Any, count: int, size: int, pause: float) -> None:
+    """Send one message at a time and wait for it to come back; print how long that took."""
     await _told()
     times = []
     for _ in range(count):
+        await asyncio.sleep(pause)
         began = time.perf_counter_ns()
         await line.write(bytes(size))
         while not await line.read():
             pass
-        times.append((time.perf_counter_ns() - began) / 2)
+        times.append(time.perf_counter_ns() - began)
     _say({"count": count, "times": times})
 
 
@@ -175,7 +177,7 @@ def _say(what: Any) -> None:
     sys.stdout.flush()
 
 
-async def _run(client: str, role: str, ways: tuple[str, str], count: int, size: int) -> None:
+async def _run(client: str, role: str, *ways: str, count: int, size: int, pause: float) -> None:
     line = {"aiokafka": AioKafka, "confluent": Confluent}[client](*ways)
     await line.open()
     match role:
@@ -184,12 +186,15 @@ async def _run(client: str, role: str, ways: tuple[str, str], count: int, size: 
         case "sink":
             await sink(line, count)
         case "ping":
-            await ping(line, count, size)
+            await ping(line, count, size, pause)
         case _:
             await stage(line, count)
+    await asyncio.to_thread(sys.stdin.read)
     await line.close()
 
 
 if __name__ == "__main__":
-    chosen, part, here, there, how_many, how_large = sys.argv[1:]
-    uvloop.run(_run(chosen, part, (here, there), int(how_many), int(how_large)))
+    chosen, part, here, there, how_many, how_large, *rest = sys.argv[1:]
+    seconds = float(rest[0]) if rest else 0.0
+    work = _run(chosen, part, here, there, count=int(how_many), size=int(how_large), pause=seconds)
+    uvloop.run(work)
