@@ -1,5 +1,6 @@
 """The end of the inputs, as authors see it: `inputs_ended` and `end_func`."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -150,16 +151,16 @@ def test_a_channel_may_say_in_engine_yml_how_its_pictures_travel() -> None:
 def test_what_cannot_be_forwarded_is_explained() -> None:
     engine = BlueEngine(CONFIG)
     engine.add_step(
-        "open",
-        process_func=lambda _, __: {"forward": Path(__file__).open()},  # noqa: SIM115
+        "lock",
+        process_func=lambda _, __: {"forward": threading.Lock()},
         input_channels=["Control"],
         output_channels=["forward"],
     )
     engine.add_step("read", process_func=lambda _, __: None, input_channels=["forward"])
-    with running(engine) as run, pytest.warns(ResourceWarning):
+    with running(engine) as run:
         outcome = run.begin().send("Control", 1).wait()
     assert outcome.code == "wrong-type"
-    assert "'forward' cannot carry this TextIOWrapper" in outcome.error
+    assert "'forward' cannot carry this lock" in outcome.error
     assert "forward plain data" in outcome.error
 
 
