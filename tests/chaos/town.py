@@ -245,9 +245,11 @@ class Town:
     def _engine(self, place: Place) -> subprocess.Popen[bytes]:
         if place.engine:
             self.ended.append(place.engine)
-        name = place.name.partition("-")[0]
+        name, _, number = place.name.partition("-")
         # one temp folder for all, as on a real machine: what a killed one leaves, the next removes
         more = {"STORM_MARKS": str(self.folder / "marks"), "TMPDIR": str(self.folder / "tmp")}
+        # some are neighbours, the others reach them as one on another host does
+        more["LOCAL_CHANNELS"] = "1" if number == "0" else "0"
         if name == "p":
             more["STORM_REFUSES"] = "1"
         elif name == "s":
