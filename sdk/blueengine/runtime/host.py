@@ -470,6 +470,8 @@ class Host:
 
     def take(self, runs: Iterable[Run]) -> None:
         """Take messages that nobody waits for here."""
+        if self._closing:
+            return
         try:
             self._take(runs)
         except Exception as exc:  # noqa: BLE001 - what comes next would be taken as if this had been

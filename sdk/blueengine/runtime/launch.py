@@ -264,4 +264,6 @@ def _transport(
         return far, [inbox]
     # they have this in common, however each of them reaches Redis
     platform = settings.blob_dir or settings.blob_url or str(settings.redis)
-    return neighbours.Neighbours(far, platform, instance, max_message_bytes=limit), [inbox]
+    near = neighbours.Neighbours(far, platform, instance, max_message_bytes=limit)
+    stack.push_async_callback(near.close)
+    return near, [inbox]

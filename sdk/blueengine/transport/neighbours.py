@@ -48,9 +48,8 @@ def socket_name(platform: str, instance: str) -> str:
 
     ``platform`` is the same text for all instances that may be neighbours.
     """
-    digest = blake2s(
-        f"{platform}\0{instance}".encode(), digest_size=16
-    )  # a name's length is limited
+    whole = f"{platform}\0{instance}".encode()
+    digest = blake2s(whole, digest_size=16)  # the length of a name is limited
     return f"\0blueengine/{digest.hexdigest()}"
 
 
@@ -180,7 +179,7 @@ class _Lane:
             except BlockingIOError:
                 sent = 0
             except OSError:  # the reader is gone, and its sessions end for that reason
-                self.close()
+                self._lose()
                 return None
             if sent == len(frame):
                 self._queued += sent
@@ -203,7 +202,7 @@ class _Lane:
         except BlockingIOError:
             return
         except OSError:
-            self.close()
+            self._lose()
             return
         del self._unsent[:sent]
         self._written += sent
@@ -219,10 +218,16 @@ class _Lane:
 
     def _on_readable(self) -> None:
         """A reader says nothing: this is its end."""
+        self._lose()
+
+    def _lose(self) -> None:
+        """Drop what is for a reader that is gone: its sessions end for that reason."""
         self.close()
+        while self._waiting:
+            self._settle()
 
     def close(self) -> None:
-        """Let go of what is not written, and forget the way."""
+        """Forget the way; what is not written is not said to have arrived."""
         if self._sock.fileno() < 0:
             return
         self._loop.remove_reader(self._sock)
@@ -230,8 +235,6 @@ class _Lane:
         self._sock.close()
         self._unsent.clear()
         self._on_gone()
-        while self._waiting:
-            self._settle()
 
 
 class _Reading(asyncio.Protocol):

@@ -180,6 +180,19 @@ async def test_what_waits_for_a_reader_that_dies_is_let_go(
     assert await line.left_over() == []
 
 
+async def test_what_a_writer_that_ends_has_not_written_is_not_said_to_have_arrived(
+    line: NearLine, writer: Transport
+) -> None:
+    frozen = socket.socket(socket.AF_UNIX)
+    frozen.bind(socket_name(line.platform, "frozen"))
+    frozen.listen()
+    waiting = [writer.send("frozen", header(seq), bytes(MIB)) for seq in range(3)]
+    await line.transports["writer"].close()
+    frozen.close()
+    _, never = await asyncio.wait(waiting, timeout=0.2)
+    assert len(never) == 3
+
+
 async def test_what_was_sent_arrives_although_the_writer_is_killed(line: NearLine) -> None:
     reader = Reader(await line.attend("reader"))
     program = f"""
