@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 PIECE: Final = 256 * 1024
 _ANSWER_SECONDS: Final = 10.0
+_TURNS: Final = 10
+"""Of the loop: more than asyncio takes to have a connection served, or closed."""
 _LINGER_NONE: Final = struct.pack("ii", 1, 0)
 """Close with a reset, as a cut line does, not with a polite end of the stream."""
 
@@ -58,7 +60,6 @@ class FaultProxy:
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy")
         self._server: asyncio.Server | None = None
         self._pairs: set[_Pair] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._delay = 0.0
@@ -146,6 +147,10 @@ class FaultProxy:
 
     async def _refuse(self) -> None:
         if self._server:
+            # a listener that closes in the moment of an accept leaves that connection open for ever
+            for sock in self._server.sockets:
+                self._loop.remove_reader(sock.fileno())
+            await self._turns()
             self._server.close()
             self._server = None
         await self._reset()
@@ -161,16 +166,18 @@ class FaultProxy:
     async def _close(self) -> None:
         await self._refuse()
         self._flowing.set()
-        tasks = list(self._tasks)
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._turns()  # and what was aborted is closed
+
+    @staticmethod
+    async def _turns() -> None:
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
         pair = _Pair(writer)
         self._pairs.add(pair)
         try:
