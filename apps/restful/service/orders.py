@@ -11,16 +11,13 @@ from typing import Any, Final
 import msgspec
 import orjson
 
+from apps.restful.service.recent import Recent
 from apps.restful.service.shapes import KnownShape
 from blueengine.graph.dag import Checked, Fault, Feeding, check_single, check_workflow
 from blueengine.graph.payload import Misfit, fit
 from blueengine.graph.request import SingleEngine, Workflow
 from blueengine.wire.plan import Plan
 from blueengine.wire.spec import EngineSpec
-
-MOST: Final = 512
-LARGEST: Final = 64 * 1024
-"""Bytes; larger requests are not kept, so the memory for all of them is bounded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,32 +99,16 @@ class KnownOrder:
 _NOTHING: Final = fit("JSON", None)
 
 
-class Orders:
+class Orders(Recent[Order, KnownOrder]):
     """The orders seen last."""
 
     def __init__(self) -> None:
         """Know none."""
-        self._known: dict[bytes, KnownOrder] = {}
+        super().__init__(KnownOrder)
 
     def key(self, kind: str, bare: object) -> bytes:
         """Return what stands for a request body without payloads."""
         return orjson.dumps([kind, bare])
-
-    def find(self, key: bytes) -> KnownOrder | None:
-        """Return the order of this key, if it was seen."""
-        known = self._known.pop(key, None)
-        if known is not None:
-            self._known[key] = known  # used last
-        return known
-
-    def add(self, key: bytes, order: Order) -> KnownOrder:
-        """Keep an order in place of the one that was not used for longest."""
-        known = KnownOrder(order)
-        if len(key) <= LARGEST:
-            if len(self._known) >= MOST:
-                del self._known[next(iter(self._known))]
-            self._known[key] = known
-        return known
 
 
 class Posted(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,13 +10,11 @@ from typing import Any, Final
 
 import orjson
 
+from apps.restful.service.recent import Recent
 from blueengine.graph.dag import Graph, check_shape
 from blueengine.graph.request import Shape
 from blueengine.wire.spec import EngineSpec
 
-MOST: Final = 512
-LARGEST: Final = 64 * 1024
-"""Bytes; larger shapes are not kept, so the memory for all of them is bounded."""
 MEMBERS: Final = ("dataChannels", "engines")
 
 
@@ -35,29 +33,13 @@ class KnownShape:
         return self._found
 
 
-class Shapes:
+class Shapes(Recent[Shape, KnownShape]):
     """The shapes seen last."""
 
     def __init__(self) -> None:
         """Know none."""
-        self._known: dict[bytes, KnownShape] = {}
+        super().__init__(KnownShape)
 
     def key(self, value: Mapping[str, Any]) -> bytes:
         """Return what stands for the shape in a request body."""
         return orjson.dumps([value.get(member) for member in MEMBERS])
-
-    def find(self, key: bytes) -> KnownShape | None:
-        """Return the shape of this key, if it was seen."""
-        known = self._known.pop(key, None)
-        if known is not None:
-            self._known[key] = known  # used last
-        return known
-
-    def add(self, key: bytes, shape: Shape) -> KnownShape:
-        """Keep a shape in place of the one that was not used for longest."""
-        known = KnownShape(shape)
-        if len(key) <= LARGEST:
-            if len(self._known) >= MOST:
-                del self._known[next(iter(self._known))]
-            self._known[key] = known
-        return known

@@ -134,11 +134,6 @@ class Start:
         meta = _meta(kind, name, got.sha256)
         self._found[index] = _Found(b"", size=got.size, meta=meta, url=found.url)
 
-    def small(self) -> tuple[Feed, ...]:
-        """Return the messages as they travel, where none ``needs_files``."""
-        pairs = zip(self._feedings, self._found, strict=True)
-        return tuple([Feed(feeding.channel, found.data, found.meta) for feeding, found in pairs])
-
     def put(self, name: Callable[[int], str]) -> tuple[Feed, ...]:
         """Return the messages as they travel; large ones are in the blob store after this.
 
@@ -199,7 +194,7 @@ async def put_at(start: Start, ref: str) -> tuple[Feed, ...]:
 
 async def _put(start: Start, name: Callable[[int], str]) -> tuple[Feed, ...]:
     if not start.needs_files:
-        return start.small()
+        return start.put(name)
     await start.fetch(name)
     return await asyncio.to_thread(start.put, name)
 

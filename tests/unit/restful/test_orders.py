@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from apps.restful.api import body, convert, schemas
-from apps.restful.service.orders import LARGEST, MOST, KnownOrder, Order, Orders
+from apps.restful.service.orders import KnownOrder, Order, Orders
+from apps.restful.service.recent import LARGEST, MOST
 from apps.restful.service.shapes import Shapes
 from blueengine.graph.payload import Inline
 from blueengine.wire.spec import EngineSpec
