@@ -39,6 +39,14 @@ def refused(error: BlueEngineError) -> "asyncio.Future[Reply]":
     return future
 
 
+def refusal(
+    limit: int, setting: str, header: Header, payload: bytes, *more: bytes
+) -> "asyncio.Future[Reply] | None":
+    """Return what ``Transport.send`` answers for a run with a message above the limit, if one is."""
+    size = max(len(payload), *map(len, more)) if more else len(payload)
+    return refused(too_large(header.channel, size, limit, setting)) if size > limit else None
+
+
 class Transport(Protocol):
     """Carries data messages to the inboxes of instances, and reads this instance's own.
 

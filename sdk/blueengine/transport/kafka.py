@@ -32,7 +32,7 @@ from blueengine.kit import aio
 from blueengine.kit.backoff import delays
 from blueengine.kit.redis_link import Reply
 from blueengine.settings.kafka import KafkaSettings
-from blueengine.transport.base import Run, refused, singly, too_large
+from blueengine.transport.base import Run, refusal, refused, singly, too_large
 from blueengine.transport.kafka_client import (
     BROKEN,
     OVERHEAD_BYTES,
@@ -184,20 +184,18 @@ class KafkaTransport:
     ) -> "asyncio.Future[Reply]":
         """Queue messages; they go with the next batch to that instance."""
         limit = self._settings.max_message_bytes
+        if above := refusal(limit, SETTING, header, payload, *more):
+            return above
         value, sizes = payload, b""
         if more:
             value = b"".join((payload, *more))
-            largest = max(len(payload), *map(len, more))
-            if largest > limit:
-                return refused(too_large(header.channel, largest, limit, SETTING))
             if len(value) > limit:
                 messages = singly(header, (payload, *more))
                 return asyncio.gather(*(self.send(instance, *message) for message in messages))
             sizes = struct.pack(f"<{len(more) + 1}I", len(payload), *map(len, more))
         encoded = codec.encode(header)
-        for size, most in ((len(value), limit), (len(encoded), OVERHEAD_BYTES - FRAMING_BYTES)):
-            if size > most:
-                return refused(too_large(header.channel, size, most, SETTING))
+        if len(encoded) > (most := OVERHEAD_BYTES - FRAMING_BYTES):
+            return refused(too_large(header.channel, len(encoded), most, SETTING))
         outlet = self._outlets.get(instance)
         if outlet is None:
             topic = names.inbox_topic(self._settings.topic_prefix, instance)

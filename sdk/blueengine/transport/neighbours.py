@@ -25,7 +25,7 @@ import msgspec
 from blueengine.errors import SettingsError
 from blueengine.kit.framing import Splitter, framed
 from blueengine.kit.redis_link import Reply
-from blueengine.transport.base import Run, Transport, refused, too_large
+from blueengine.transport.base import Run, Transport, refusal
 from blueengine.transport.redis_streams import SETTING
 from blueengine.wire.envelope import Header
 
@@ -101,22 +101,23 @@ class Neighbours:
         self, instance: str, header: Header, payload: bytes, *more: bytes
     ) -> "asyncio.Future[Reply]":
         """Hand a run to the reader's socket, or send it the far way."""
-        lane = self._lanes[instance] if instance in self._lanes else self._connect(instance)
+        lane = self._lane_to(instance)
         if lane is None:
             return self._far.send(instance, header, payload, *more)
-        size = max(len(payload), *map(len, more)) if more else len(payload)
-        if size > self._limit:
-            return refused(too_large(header.channel, size, self._limit, SETTING))
-        frame = framed(_encoder.encode((header, (payload, *more))))
-        return lane.send(frame) or self._delivered
+        if above := refusal(self._limit, SETTING, header, payload, *more):
+            return above
+        return lane.send(_frame(header, payload, *more)) or self._delivered
 
     def announce(self, instance: str, header: Header) -> bool:
         """Hand the header to the reader's socket, if it has one."""
-        lane = self._lanes[instance] if instance in self._lanes else self._connect(instance)
+        lane = self._lane_to(instance)
         if lane is None:
             return False
-        lane.send(framed(_encoder.encode((header, ()))))
+        lane.send(_frame(header))
         return True
+
+    def _lane_to(self, instance: str) -> "_Lane | None":
+        return self._lanes[instance] if instance in self._lanes else self._connect(instance)
 
     def _connect(self, instance: str) -> "_Lane | None":
         lane = None
@@ -156,6 +157,10 @@ class Neighbours:
         await self._far.close()
 
 
+def _frame(header: Header, *payloads: bytes) -> bytes:
+    return framed(_encoder.encode((header, payloads)))
+
+
 class _Lane:
     """The way to one neighbour."""
 
@@ -165,10 +170,10 @@ class _Lane:
         self._on_gone = on_gone
         self._loop = asyncio.get_running_loop()
         self._unsent = bytearray()
-        self._queued = self._written = 0
-        """Bytes since the beginning."""
+        self._written = 0
+        """Bytes of what was once unsent."""
         self._waiting: deque[tuple[int, asyncio.Future[Reply]]] = deque()
-        """Up to which byte what was sent has to be written."""
+        """How many of those have to be written until something is."""
         self._loop.add_reader(sock, self._on_readable)
 
     def send(self, frame: bytes) -> "asyncio.Future[Reply] | None":
@@ -182,17 +187,13 @@ class _Lane:
                 self._lose()
                 return None
             if sent == len(frame):
-                self._queued += sent
-                self._written += sent
                 return None
-            self._written += sent
             self._unsent += memoryview(frame)[sent:]
             self._loop.add_writer(self._sock, self._write)
         else:
             self._unsent += frame
-        self._queued += len(frame)
         future: asyncio.Future[Reply] = self._loop.create_future()
-        self._waiting.append((self._queued, future))
+        self._waiting.append((self._written + len(self._unsent), future))
         return future
 
     def _write(self) -> None:

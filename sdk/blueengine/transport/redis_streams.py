@@ -10,7 +10,7 @@ import logging
 from blueengine.errors import DecodeError
 from blueengine.kit import aio
 from blueengine.kit.redis_link import Link, Reply
-from blueengine.transport.base import Run, refused, too_large
+from blueengine.transport.base import Run, refusal
 from blueengine.wire import codec, names
 from blueengine.wire.envelope import Header
 
@@ -88,9 +88,8 @@ class RedisStreams:
         self, instance: str, header: Header, payload: bytes, *more: bytes
     ) -> "asyncio.Future[Reply]":
         """Append a run to an instance's inbox as one entry, if that is still there."""
-        size = max(len(payload), *map(len, more)) if more else len(payload)
-        if size > self._limit:
-            return refused(too_large(header.channel, size, self._limit, SETTING))
+        if above := refusal(self._limit, SETTING, header, payload, *more):
+            return above
         words: list[bytes | str] = []
         for further in more:
             words += ["p", further]

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -113,6 +113,15 @@ async def writer(line: NearLine) -> Transport:
     return await line.attend("writer")
 
 
+@pytest.fixture
+def frozen(line: NearLine) -> Iterator[socket.socket]:
+    """A listener that accepts nobody: a reader that is frozen."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(socket_name(line.platform, "frozen"))
+        listener.listen()
+        yield listener
+
+
 async def test_messages_between_neighbours_do_not_touch_redis(
     line: NearLine, writer: Transport
 ) -> None:
@@ -145,12 +154,8 @@ async def test_readers_of_another_platform_are_no_neighbours(
 
 
 async def test_what_a_reader_does_not_read_waits_in_the_writer_in_order(
-    line: NearLine, writer: Transport
+    writer: Transport, frozen: socket.socket
 ) -> None:
-    # a listener that accepts nobody stands for a reader that is frozen
-    frozen = socket.socket(socket.AF_UNIX)
-    frozen.bind(socket_name(line.platform, "frozen"))
-    frozen.listen()
     first = writer.send("frozen", header(0), b"first")
     assert first.done()
     later = [writer.send("frozen", header(seq), bytes([seq]) * MIB) for seq in range(1, 20)]
@@ -167,11 +172,8 @@ async def test_what_a_reader_does_not_read_waits_in_the_writer_in_order(
 
 
 async def test_what_waits_for_a_reader_that_dies_is_let_go(
-    line: NearLine, writer: Transport
+    line: NearLine, writer: Transport, frozen: socket.socket
 ) -> None:
-    frozen = socket.socket(socket.AF_UNIX)
-    frozen.bind(socket_name(line.platform, "frozen"))
-    frozen.listen()
     waiting = [writer.send("frozen", header(seq), bytes(MIB)) for seq in range(3)]
     frozen.close()
     await asyncio.wait_for(asyncio.gather(*waiting), 10)
@@ -181,11 +183,8 @@ async def test_what_waits_for_a_reader_that_dies_is_let_go(
 
 
 async def test_what_a_writer_that_ends_has_not_written_is_not_said_to_have_arrived(
-    line: NearLine, writer: Transport
+    line: NearLine, writer: Transport, frozen: socket.socket
 ) -> None:
-    frozen = socket.socket(socket.AF_UNIX)
-    frozen.bind(socket_name(line.platform, "frozen"))
-    frozen.listen()
     waiting = [writer.send("frozen", header(seq), bytes(MIB)) for seq in range(3)]
     await line.transports["writer"].close()
     frozen.close()
