@@ -204,9 +204,9 @@ class FaultProxy:
             if self._delay:
                 await asyncio.sleep(self._delay)
             await self._flowing.wait()
+            self.passed += len(piece)  # before its reader can ask
             writer.write(piece)
             await writer.drain()
-            self.passed += len(piece)
         await self._flowing.wait()
         with contextlib.suppress(OSError):
             writer.write_eof()

@@ -17,6 +17,7 @@ from blueengine.kit.redis_link import Reply
 from blueengine.runtime import frames, logs
 from blueengine.runtime.ending import Endings
 from blueengine.runtime.instance import Instance
+from blueengine.runtime.join import AT_ONCE
 from blueengine.runtime.part import (
     LEAST_WINDOW_MESSAGES,
     NO_MORE,
@@ -171,7 +172,8 @@ class Flow:
         if port in keep:
             before = run.kept.get(port)
             run.kept[port] = message
-        if calls := run.join.offer(port, message):
+        # of much that waits for this message no more than the queue should hold: ``feed`` takes the rest
+        if calls := run.join.offer(port, message, max(1, AT_ONCE - len(run.queue))):
             self._queue(run, calls)
             self.standstill.on_moved(part)
         elif port not in keep and port in run.spools:

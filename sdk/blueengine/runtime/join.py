@@ -53,8 +53,8 @@ class Join(Generic[T]):
         self._kept: dict[str, T] = {}
         self._beside: dict[str, Queue[T]] = {}
 
-    def offer(self, channel: str, message: T) -> list[dict[str, T]]:
-        """Take a message; return calls it makes possible, in order: not all when they are many."""
+    def offer(self, channel: str, message: T, at_most: int = AT_ONCE) -> list[dict[str, T]]:
+        """Take a message; return calls it makes possible, in order, ``at_most`` so many: see ``more``."""
         if not self._required:
             if channel in self._keep:
                 self._kept[channel] = message
@@ -70,7 +70,7 @@ class Join(Generic[T]):
         calls: list[dict[str, T]] = []
         while self._complete():
             calls.append(self._take())
-            if not self._goes_on() or len(calls) >= AT_ONCE:
+            if not self._goes_on() or len(calls) >= at_most:
                 break
         return calls
 

@@ -77,6 +77,20 @@ def test_many_calls_of_what_waited_are_made_in_portions() -> None:
     assert calls == [{"k": 7, "a": n} for n in range(3 * AT_ONCE)]
 
 
+def test_messages_that_come_while_much_waits_make_no_more_calls_than_there_is_room_for() -> None:
+    join: Join[int] = Join(["a", "k"], ["k"])
+    for n in range(3 * AT_ONCE):
+        join.offer("a", n)
+    calls = join.offer("k", 7)
+    for n in range(3 * AT_ONCE, 4 * AT_ONCE):
+        came = join.offer("a", n, 1)
+        assert len(came) == 1
+        calls += came
+    while more := join.more():
+        calls += more
+    assert calls == [{"k": 7, "a": n} for n in range(4 * AT_ONCE)]
+
+
 def test_no_further_call_is_made_of_nothing_but_what_is_kept() -> None:
     join: Join[int] = Join(["k"], ["k"])
     join.offer("k", 1)
