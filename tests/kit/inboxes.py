@@ -1,6 +1,7 @@
 """Look into instances' inboxes, and put things in, whatever transport carries them."""
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from blueengine.kit.redis_link import Link
 from blueengine.settings.kafka import KafkaSettings
 from blueengine.settings.system import SystemSettings
-from blueengine.transport.kafka import HEADER
+from blueengine.transport.kafka import HEADER, SIZES
 from blueengine.wire import names
 
 ROUGHLY: Final = 1 << 15
@@ -65,7 +66,8 @@ class KafkaInboxes:
 
     async def put(self, instance: str, header: bytes, payload: bytes) -> None:
         topic = names.inbox_topic(self._settings.topic_prefix, instance)
-        await self._producer.send_and_wait(topic, payload, headers=[(HEADER, header)])
+        headers = [(HEADER, header), (SIZES, struct.pack("<I", len(payload)))]
+        await self._producer.send_and_wait(topic, payload, headers=headers)
 
     async def newest(self, instance: str) -> object:
         inbox = self._inbox(instance)

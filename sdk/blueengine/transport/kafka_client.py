@@ -1,134 +1,132 @@
-"""Clients of aiokafka: what each is given, how to see that one is past help, and how it ends.
+"""Clients of librdkafka (confluent-kafka): what each is given, and how to wait for them.
 
-What looks after a client's view of the brokers, and what fetches for a consumer, are tasks inside of it
-that end for good with the first error they do not expect. uvloop has one for them: a RuntimeError
-for who writes in the very moment in which a connection breaks. Nothing public says that such a task
-is gone, and who waits for it waits for ever; so every wait here ends with the task, too.
+librdkafka connects, finds leaders and tries again in threads of its own. What it complains of
+meanwhile it tells whoever polls the client; that is kept for the error of whoever gives up waiting.
 """
 
 import asyncio
-import logging
-import ssl
-from collections.abc import Coroutine
-from typing import Any, Final
+import contextlib
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, Final, TypeVar
 
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from blueengine.errors import ChannelsAwayError, SettingsError
-from blueengine.kit import aio
 from blueengine.settings.kafka import KafkaSettings
 
-REQUEST_MS: Final = 10_000
+T = TypeVar("T")
+C = TypeVar("C")
+
+REQUEST_SECONDS: Final = 10.0
 """A broker silent for so long counts as gone; shorter than any sensible patience."""
-BACKOFF_MS: Final = 200
 OVERHEAD_BYTES: Final = 1 << 20
 """Room beside the largest payload; the first header on a way carries the plan of the session."""
+UNKNOWN_SECONDS: Final = 5.0
+"""A topic that brokers do not know for so long is gone; a new one is known to all in less."""
+TURN_SECONDS: Final = 0.25
+"""How long a thread waits for a client at most before it looks whether it should end."""
 
 
-BROKEN: Final = (KafkaError, OSError, RuntimeError)
-"""What a call raises when the connection breaks; see the module for the last of them."""
-
-
-async def at_most(ending: Coroutine[Any, Any, None], seconds: float) -> None:
-    """Let something end, but wait no longer than this; how it ends does not matter."""
-    task = asyncio.get_running_loop().create_task(ending, name="kafka-end")
-    task.add_done_callback(aio.take_note)
-    await asyncio.wait((task,), timeout=seconds)
-    while not task.done():  # what it waits for in turn may take a cancellation for its own
-        task.cancel()
-        await asyncio.wait((task,), timeout=0.05)
-
-
-def check(client: Any) -> None:
-    """See that a client still looks after its view of the brokers.
-
-    Raises:
-        KafkaConnectionError: It does not, and never will again.
-    """
-    looking = client._sync_task  # noqa: SLF001 - nothing public tells
-    if looking is None or looking.done():
-        raise KafkaConnectionError("the client has stopped looking for brokers")
-
-
-async def look(client: Any) -> bool:
-    """Have a client ask brokers anew for what it knows of them; whether one answered.
-
-    It takes as long as trying each of them once.
-
-    Raises:
-        KafkaConnectionError: It has stopped doing so.
-    """
-    check(client)
-    answer = client.force_metadata_update()
-    looking = client._sync_task  # noqa: SLF001 - as above
-    await asyncio.wait((answer, looking), return_when=asyncio.FIRST_COMPLETED)
-    if not answer.done():
-        check(client)
-    answered: bool = await answer
-    return answered
-
-
-class LastWord(logging.Handler):
-    """Keeps what aiokafka last complained of, and nothing else of its log.
-
-    It tells why it cannot connect only there, again and again for as long as that lasts.
-    """
+class Complaints:
+    """Keeps what a client last complained of. Callers: any thread."""
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        super().__init__(logging.WARNING)
         self.text = ""
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep a complaint."""
-        self.text = record.getMessage()
-
-
-last_word: Final = LastWord()
-
-
-def hush() -> None:
-    """Have aiokafka's log go to ``last_word`` alone."""
-    logger = logging.getLogger("aiokafka")
-    if last_word not in logger.handlers:
-        logger.addHandler(last_word)
-        logger.propagate = False
+    def __call__(self, error: KafkaError) -> None:
+        """Keep a complaint; that all brokers are down says less than why the last one is."""
+        if not self.text or error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - its name
+            self.text = error.str().replace("ssl.ca.location", "KAFKA_CA_FILE")
 
 
 def away(settings: KafkaSettings, why: object = "") -> ChannelsAwayError:
     """Return the error that says that Kafka is away, with the reason as far as it is known."""
-    reason = str(why) or last_word.text
-    return ChannelsAwayError(f"Kafka at {settings} is away" + (f": {reason}" if reason else ""))
+    return ChannelsAwayError(f"Kafka at {settings} is away" + (f": {why}" if why else ""))
 
 
-def client_options(settings: KafkaSettings) -> dict[str, Any]:
-    """Return what every client of aiokafka is given.
+def error_of(exc: KafkaException) -> KafkaError:
+    """Return what an exception carries."""
+    error: KafkaError = exc.args[0]
+    return error
+
+
+def make(
+    kind: Callable[[dict[str, Any]], C],
+    settings: KafkaSettings,
+    complaints: Complaints,
+    options: dict[str, Any],
+) -> C:
+    """Make a client of a kind.
 
     Raises:
-        SettingsError: A file for TLS cannot be read.
+        SettingsError: A file for TLS cannot be used.
     """
-    hush()
+    milliseconds = int(REQUEST_SECONDS * 1000)
     login = bool(settings.sasl_mechanism)
-    options: dict[str, Any] = {
-        "bootstrap_servers": settings.addresses,
-        "request_timeout_ms": REQUEST_MS,
-        "retry_backoff_ms": BACKOFF_MS,
-        "security_protocol": ("SASL_" if login else "") + ("SSL" if settings.tls else "PLAINTEXT"),
+    given: dict[str, Any] = {
+        "bootstrap.servers": ",".join(settings.addresses),
+        "security.protocol": ("SASL_" if login else "") + ("SSL" if settings.tls else "PLAINTEXT"),
+        "socket.timeout.ms": milliseconds,
+        "socket.connection.setup.timeout.ms": milliseconds,
+        "socket.nagle.disable": True,
+        "reconnect.backoff.ms": 100,
+        "reconnect.backoff.max.ms": 1000,
+        "error_cb": complaints,
+        "log_level": 0,  # it would write to standard error
     }
     if login:
-        options["sasl_mechanism"] = settings.sasl_mechanism
-        options["sasl_plain_username"] = settings.username
-        options["sasl_plain_password"] = settings.password
-    if settings.tls:
-        options["ssl_context"] = _tls(settings)
-    return options
-
-
-def _tls(settings: KafkaSettings) -> ssl.SSLContext:
+        given["sasl.mechanism"] = settings.sasl_mechanism
+        given["sasl.username"] = settings.username
+        given["sasl.password"] = settings.password
+    if settings.ca_file:
+        given["ssl.ca.location"] = settings.ca_file
+    if settings.cert_file:
+        given["ssl.certificate.location"] = settings.cert_file
+        given["ssl.key.location"] = settings.key_file or settings.cert_file
     try:
-        context = ssl.create_default_context(cafile=settings.ca_file or None)
-        if settings.cert_file:
-            context.load_cert_chain(settings.cert_file, settings.key_file or None)
-    except OSError as exc:  # ssl.SSLError is one, too
-        raise SettingsError(f"the files for TLS to Kafka cannot be used: {exc}") from exc
-    return context
+        return kind(given | options)
+    except KafkaException as exc:
+        raise SettingsError(
+            f"the files for TLS to Kafka cannot be used: {error_of(exc).str()}"
+        ) from exc
+
+
+async def answer(future: "Future[T]") -> T:
+    """Wait for what a client promised; who stops waiting does not disturb it."""
+    loop = asyncio.get_running_loop()
+    told: asyncio.Future[T] = loop.create_future()
+    future.add_done_callback(lambda done: call_soon(loop, _tell, told, done))
+    return await told
+
+
+async def in_thread(do: Callable[[], T]) -> T:
+    """Do what blocks, in a thread that no end of the process waits for."""
+    future: Future[T] = Future()
+    threading.Thread(target=_do, args=(do, future), name="kafka-ask", daemon=True).start()
+    return await answer(future)
+
+
+def call_soon(loop: asyncio.AbstractEventLoop, do: Callable[..., object], *args: Any) -> None:
+    """Call something in the loop, from a thread; nothing if the loop is closed."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(partial(do, *args))
+
+
+def _do(do: Callable[[], T], future: "Future[T]") -> None:
+    try:
+        future.set_result(do())
+    except BaseException as exc:  # noqa: BLE001 - whoever waits is told
+        future.set_exception(exc)
+
+
+def _tell(told: "asyncio.Future[T]", done: "Future[T]") -> None:
+    if told.done():
+        return
+    if exc := done.exception():
+        told.set_exception(exc)
+    else:
+        told.set_result(done.result())

@@ -1,50 +1,57 @@
-"""Inboxes as Kafka topics: how to make, list and remove them.
+"""Inboxes as Kafka topics: how to make, list, shorten and remove them.
 
 Used by an instance for its own inbox, and by management for those that dead instances left.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from blueengine.errors import ChannelError
 from blueengine.settings.kafka import KafkaSettings
 from blueengine.transport.kafka_client import (
-    BROKEN,
     OVERHEAD_BYTES,
-    REQUEST_MS,
-    at_most,
+    REQUEST_SECONDS,
+    Complaints,
+    answer,
     away,
-    client_options,
-    last_word,
+    error_of,
+    in_thread,
+    make,
 )
 from blueengine.wire import names
 
 SEGMENT_BYTES: Final = 32 << 20
 """Brokers remove what was read in files of this size."""
 INDEX_BYTES: Final = 1 << 20
-LONGEST_SECONDS: Final = 60.0
-"""How long what is asked of one connection may take together; each request has its own limit."""
-CLOSE_SECONDS: Final = 2.0
 
 
 class Topics:
-    """Makes, lists and removes inboxes over one connection; from ``topics``."""
+    """Makes, lists, shortens and removes inboxes; from ``topics``.
 
-    def __init__(self, admin: AIOKafkaAdminClient, settings: KafkaSettings) -> None:
-        """Use a client that is connected."""
-        self._admin = admin
+    Every method raises ChannelsAwayError when no broker does it in time, and ChannelError when
+    one refuses.
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        """Connect in the background.
+
+        Raises:
+            SettingsError: A file for TLS cannot be used.
+        """
         self._settings = settings
+        self._complaints = Complaints()
+        self._admin = [make(AdminClient, settings, self._complaints, {})]
 
     async def make(self, instance: str) -> bool:
         """Make an instance's inbox; False when there was one already."""
-        topic = names.inbox_topic(self._settings.topic_prefix, instance)
+        topic = self._topic(instance)
         most = self._settings.max_message_bytes + OVERHEAD_BYTES
-        configs = {
+        config = {
             "cleanup.policy": "delete",
             "compression.type": "producer",
             "max.message.bytes": str(most),
@@ -57,58 +64,100 @@ class Topics:
             topic,
             num_partitions=1,
             replication_factor=self._settings.replication or -1,
-            replica_assignments=None if self._settings.replication else {},
-            topic_configs=configs,
+            config=config,
         )
-        response: Any = await self._admin.create_topics([new], timeout_ms=REQUEST_MS)
-        for _, code, *words in response.topic_errors:
-            error = for_code(code)
-            if error is TopicAlreadyExistsError:
-                return False
-            if code and error.retriable:
-                raise error
-            if code:
-                told = words[0] if words and words[0] else error.__name__
-                raise ChannelError(f"Kafka does not make the topic {topic}: {told}")
-        return True
+        asked = self._client.create_topics([new], request_timeout=REQUEST_SECONDS)
+        code = await self._told(f"make the topic {topic}", asked[topic])
+        return code != KafkaError.TOPIC_ALREADY_EXISTS
 
     async def remove(self, instances: Iterable[str]) -> None:
         """Remove inboxes; those that are gone already are fine."""
-        prefix = self._settings.topic_prefix
-        wanted = [names.inbox_topic(prefix, instance) for instance in instances]
+        wanted = [self._topic(instance) for instance in instances]
         if not wanted:
             return
-        response: Any = await self._admin.delete_topics(wanted, timeout_ms=REQUEST_MS)
-        for topic, code in response.topic_error_codes:
-            error = for_code(code)
-            if code and error is not UnknownTopicOrPartitionError:
-                raise ChannelError(f"Kafka does not remove the topic {topic}: {error.__name__}")
+        asked = self._client.delete_topics(wanted, request_timeout=REQUEST_SECONDS)
+        for topic in wanted:
+            await self._told(f"remove the topic {topic}", asked[topic])
+
+    async def shorten(self, instance: str, offset: int) -> None:
+        """Remove what an inbox held before an offset."""
+        until = TopicPartition(self._topic(instance), 0, offset)
+        asked = self._client.delete_records([until], request_timeout=REQUEST_SECONDS)
+        await self._told(f"remove what was read of {until.topic}", *asked.values())
 
     async def owners(self) -> list[str]:
         """Return the instances that have an inbox."""
         prefix = self._settings.topic_prefix
-        found = [names.instance_of(prefix, topic) for topic in await self._admin.list_topics()]
+        client = self._client
+        try:
+            listed = await in_thread(lambda: client.list_topics(timeout=REQUEST_SECONDS))
+        except KafkaException as exc:
+            raise self._away(error_of(exc)) from exc
+        found = [names.instance_of(prefix, topic) for topic in listed.topics]
         return [instance for instance in found if instance is not None]
+
+    async def is_there(self, topic: str) -> bool:
+        """Whether brokers know of a topic."""
+        client = self._client
+        try:
+            listed = await in_thread(lambda: client.list_topics(topic, timeout=REQUEST_SECONDS))
+        except KafkaException as exc:
+            raise self._away(error_of(exc)) from exc
+        return listed.topics[topic].error is None
 
     async def ping(self) -> None:
         """See that a broker answers."""
-        await self._admin.describe_cluster()
+        client = self._client
+        try:
+            await answer(client.describe_cluster(request_timeout=REQUEST_SECONDS))
+        except KafkaException as exc:
+            raise self._away(error_of(exc)) from exc
+
+    async def close(self) -> None:
+        """Disconnect."""
+        if self._admin:
+            await in_thread(self._admin.clear)  # which waits for threads of the client to end
+
+    @property
+    def _client(self) -> AdminClient:
+        return self._admin[0]
+
+    def _topic(self, instance: str) -> str:
+        return names.inbox_topic(self._settings.topic_prefix, instance)
+
+    async def _told(self, what: str, asked: Any) -> int:
+        """Wait for an answer; return what it says as a code of Kafka, 0 when it was done."""
+        try:
+            await answer(asked)
+        except KafkaException as exc:
+            error = error_of(exc)
+            code: int = error.code()
+            if code in {KafkaError.TOPIC_ALREADY_EXISTS, KafkaError.UNKNOWN_TOPIC_OR_PART}:
+                return code
+            if code < 0 or error.retriable():  # below 0: of the client itself, not of a broker
+                raise self._away(error) from exc
+            raise ChannelError(f"Kafka does not {what}: {error.str()}") from exc
+        return 0
+
+    @property
+    def complaint(self) -> str:
+        """What the client last complained of."""
+        self._client.poll(0)  # it says so to whoever polls it
+        return self._complaints.text
+
+    def _away(self, error: KafkaError) -> ChannelError:
+        return away(self._settings, self.complaint or error.str())
 
 
 @asynccontextmanager
 async def topics(settings: KafkaSettings) -> AsyncGenerator[Topics]:
-    """Connect for the time of the context, a minute at most.
+    """Have a connection for the time of the context.
 
     Raises:
-        ChannelsAwayError: No broker can be reached, or the connection was lost.
-        SettingsError: A file for TLS cannot be read.
+        SettingsError: A file for TLS cannot be used.
     """
-    admin = AIOKafkaAdminClient(**client_options(settings))
+    connected = Topics(settings)
     try:
-        async with asyncio.timeout(LONGEST_SECONDS):
-            await admin.start()
-            yield Topics(admin, settings)
-    except BROKEN as exc:  # TimeoutError is an OSError
-        raise away(settings, last_word.text or repr(exc)) from exc
+        yield connected
     finally:
-        await at_most(admin.close(), CLOSE_SECONDS)
+        await connected.close()

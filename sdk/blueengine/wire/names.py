@@ -7,6 +7,7 @@ Keys of a placement are found inside the scripts (the instance is picked there),
 be passed in KEYS. The ledger therefore needs one Redis primary (Sentinel is fine, Cluster is not).
 """
 
+from functools import lru_cache
 from typing import Final
 
 TEMPLATES: Final[dict[str, str]] = {
@@ -135,6 +136,7 @@ WAKE_GROUP: Final = "management"
 _PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-")
 
 
+@lru_cache(maxsize=10_000)
 def inbox_topic(prefix: str, instance: str) -> str:
     """Return the topic that is an instance's inbox; as the instance.
 

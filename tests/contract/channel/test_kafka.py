@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from blueengine.settings.system import SystemSettings
 from blueengine.transport.base import Transport
@@ -85,15 +86,11 @@ class TestKafkaAway(ReconnectContract):
 async def test_the_topic_says_how_long_and_how_large(kafka_server: RealKafka) -> None:
     line = KafkaLine(kafka_server)
     await line.attend("i")
-    async with topics(line.settings) as admin:
-        client: Any = admin._admin
-        from aiokafka.admin.config_resource import (  # noqa: PLC0415 - used here only
-            ConfigResource,
-            ConfigResourceType,
-        )
-
-        topic = names.inbox_topic(line.settings.topic_prefix, "i")
-        [told] = await client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    topic = names.inbox_topic(line.settings.topic_prefix, "i")
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_server.bootstrap)
+    await admin.start()
+    [told] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    await admin.close()
     values = {entry[0]: entry[1] for entry in told.resources[0][4]}
     assert values["retention.ms"] == "3600000"
     assert int(values["max.message.bytes"]) > LIMIT

@@ -94,7 +94,7 @@ async def test_messages_pass_with_the_right_login(
     [
         ({"kafka_password": "hunter2"}, "uthentication"),
         ({"kafka_sasl_mechanism": "SCRAM-SHA-256", "kafka_password": "hunter2"}, "uthentication"),
-        ({"kafka_ca_file": ""}, "CERTIFICATE_VERIFY_FAILED"),
+        ({"kafka_ca_file": ""}, "KAFKA_CA_FILE"),
     ],
 )
 async def test_what_is_wrong_with_the_login_is_said_without_the_password(

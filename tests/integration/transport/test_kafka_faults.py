@@ -4,18 +4,20 @@ Whatever the moment: it goes on when Kafka is back, or says in time that it is a
 """
 
 import asyncio
-import logging
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
-import uvloop
 
 from blueengine.errors import ChannelsAwayError, InboxLostError
 from blueengine.settings.system import SystemSettings
 from blueengine.transport.kafka import KafkaTransport
-from blueengine.transport.kafka_topics import topics
+from blueengine.transport.kafka_inbox import KafkaInbox
+from blueengine.transport.kafka_outbox import RENEW_SECONDS
+from blueengine.transport.kafka_topics import Topics, topics
 from tests.contract.channel.suite import Reader, header
 from tests.kit.builders import a_topic_prefix
 from tests.kit.fault_proxy import FaultProxy
@@ -152,19 +154,17 @@ async def test_a_fault_while_it_asks_whether_its_inbox_is_there_is_no_answer(
     proxy: FaultProxy, transport_of: Attend, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader, writer = transport_of("asker", patience=8), transport_of("writer")
-    asked = asyncio.Event()
-    is_there = reader._inbox._is_there
+    asked = threading.Event()
+    ask = KafkaInbox._ask
 
-    async def ask() -> bool:
+    def note(inbox: KafkaInbox, *more: Any) -> None:
         asked.set()
-        answer: bool = await is_there()
-        return answer
+        ask(inbox, *more)
 
-    monkeypatch.setattr(reader._inbox, "_is_there", ask)
+    monkeypatch.setattr(KafkaInbox, "_ask", note)
     async with attending(writer), reading(reader) as got:
         proxy.freeze()  # so that it has a reason to ask
-        async with asyncio.timeout(LIMIT):
-            await asked.wait()
+        assert await asyncio.to_thread(asked.wait, LIMIT)
         fault(proxy)
         proxy.heal()
         async with asyncio.timeout(LIMIT):
@@ -204,22 +204,6 @@ async def test_an_inbox_that_is_removed_under_its_reader_is_lost(transport_of: A
                 await read_on()
 
 
-async def test_it_goes_on_when_what_works_inside_the_client_has_ended(
-    proxy: FaultProxy, transport_of: Attend
-) -> None:
-    """As with the reset below, but all at once and every time."""
-    writer, reader = transport_of("writer"), transport_of("reader")
-    async with attending(writer), reading(reader) as got:
-        for number in range(3):
-            for transport in (writer, reader):
-                producer = await transport._producers.get()
-                producer.client._sync_task.cancel()
-            reader._inbox._consumer._fetcher._fetch_task.cancel()
-            async with asyncio.timeout(LIMIT):
-                await writer.send("reader", header(number), b"x")
-            assert len(await got.until(number + 1, LIMIT)) == number + 1
-
-
 async def test_what_two_inboxes_are_sent_survives_the_end_of_the_producer_they_share(
     proxy: FaultProxy, transport_of: Attend
 ) -> None:
@@ -230,52 +214,44 @@ async def test_what_two_inboxes_are_sent_survives_the_end_of_the_producer_they_s
         proxy.freeze()
         sent = [writer.send(to, header(1), b"x") for to in ("reader", "other")]
         await asyncio.sleep(0.1)  # both batches are on their way
-        writer._producers.give_up(await writer._producers.get())
+        writer._outbox.renew()
+        await asyncio.sleep(2 * RENEW_SECONDS)
         proxy.heal()
         async with asyncio.timeout(LIMIT):
             await asyncio.gather(*sent)
         assert len(await got.until(2, LIMIT)) == len(await second.until(2, LIMIT)) == 2
 
 
-class Ended(logging.Handler):
-    """Counts what ended inside of aiokafka for a reason it did not expect."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.tasks: set[str] = set()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        if text.startswith("Unexpected error in "):
-            self.tasks.add(text.removeprefix("Unexpected error in ").removesuffix(" routine"))
-
-
-def test_connections_that_break_in_the_moment_of_a_write_stop_nothing(
+async def test_connections_that_break_all_the_time_lose_nothing(
     proxy: FaultProxy, transport_of: Attend
 ) -> None:
-    """uvloop refuses such a write with an error that ends aiokafka's tasks."""
-    ended = Ended()
-    logging.getLogger("aiokafka").addHandler(ended)
+    writer, reader = transport_of("writer"), transport_of("reader")
+    async with attending(writer), reading(reader) as got:
+        sent = []
+        for _ in range(20):
+            for _ in range(30):
+                sent.append(writer.send("reader", header(len(sent)), b"x" * 500))
+                await asyncio.sleep(0.002)
+            await asyncio.to_thread(proxy.reset)
+        async with asyncio.timeout(LONG):
+            await asyncio.gather(*sent)
+        assert len(await got.until(len(sent), LIMIT)) == len(sent)
 
-    async def storm() -> None:
-        async with (
-            attending(transport_of("writer")) as writer,
-            reading(transport_of("reader")) as got,
-        ):
-            futures = []
-            async with asyncio.timeout(LONG):  # most breaks come between two writes
-                while not ended.tasks:
-                    for _ in range(30):
-                        futures.append(writer.send("reader", header(len(futures)), b"x" * 500))
-                        await asyncio.sleep(0.002)
-                    await asyncio.to_thread(proxy.reset)
-                await asyncio.gather(*futures)
-            assert len(await got.until(len(futures), LIMIT)) == len(futures)
 
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            # the library's own complaints about its connections
-            runner.get_loop().set_exception_handler(lambda *_: None)
-            runner.run(storm())
-    finally:
-        logging.getLogger("aiokafka").removeHandler(ended)
+async def test_what_is_for_an_inbox_that_is_made_again_arrives(transport_of: Attend) -> None:
+    """As when an instance begins again under its own name, and brokers are asked in between."""
+    async with attending(transport_of("writer")) as writer:
+        async with reading(transport_of("reborn")) as got:
+            await writer.send("reborn", header(0), b"x")
+            await got.until(1, LIMIT)
+        async with topics(writer._settings) as admin:
+            await until(partial(is_gone, admin, "reborn"), LIMIT)
+        sent = writer.send("reborn", header(0), b"y")
+        async with reading(transport_of("reborn")) as got:
+            async with asyncio.timeout(LIMIT):
+                await sent
+            assert [body for _, body in await got.until(1, LIMIT)] == [b"y"]
+
+
+async def is_gone(admin: Topics, instance: str) -> bool:
+    return instance not in await admin.owners()

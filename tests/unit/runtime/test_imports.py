@@ -28,7 +28,7 @@ def test_a_worker_starts_and_begins_without_what_only_its_parent_needs(module: s
 
 @pytest.mark.parametrize("module", ["blueengine.runtime.child", "blueengine.runtime.launch"])
 def test_what_only_some_engines_use_waits_until_one_does(module: str) -> None:
-    seldom = {"aiokafka", "numpy", "obstore", "yaml"}
+    seldom = {"confluent_kafka", "numpy", "obstore", "yaml"}
     kinds = {f"blueengine.datatypes.{kind}" for kind in ("file", "image", "structured", "video")}
     assert loaded(module).isdisjoint(seldom | kinds)
 
