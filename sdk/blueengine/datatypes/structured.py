@@ -16,15 +16,23 @@ class Json:
 
     def encode(self, value: Any, *, stored: bool) -> Encoded:
         """Return the value as JSON."""
-        try:
-            return Encoded(orjson.dumps(value, default=_plain, option=_OPTIONS))
-        except TypeError as exc:
-            raise DataTypeError(f"this value is no JSON: {exc}") from exc
+        return Encoded(self.dumps(value))
 
     def decode(self, message: Incoming) -> Any:
         """Return the JSON value."""
+        return self.loads(message.read())
+
+    def dumps(self, value: Any) -> bytes:
+        """Return the value as JSON."""
         try:
-            return orjson.loads(message.file.read_bytes() if message.file else message.payload)
+            return orjson.dumps(value, default=_plain, option=_OPTIONS)
+        except TypeError as exc:
+            raise DataTypeError(f"this value is no JSON: {exc}") from exc
+
+    def loads(self, payload: bytes) -> Any:
+        """Return the JSON value."""
+        try:
+            return orjson.loads(payload)
         except orjson.JSONDecodeError as exc:
             raise DataTypeError(f"the message is no JSON: {exc}") from exc
 
@@ -41,17 +49,25 @@ class Text:
 
     def encode(self, value: Any, *, stored: bool) -> Encoded:
         """Return the string as UTF-8."""
-        if not isinstance(value, str):
-            raise DataTypeError(f"a Text channel takes str, not {type(value).__name__}")
-        try:
-            return Encoded(value.encode())
-        except UnicodeEncodeError as exc:
-            raise DataTypeError(f"this text cannot be written as UTF-8: {exc}") from exc
+        return Encoded(self.dumps(value))
 
     def decode(self, message: Incoming) -> str:
         """Return the string."""
+        return self.loads(message.read())
+
+    def dumps(self, value: Any) -> bytes:
+        """Return the string as UTF-8."""
+        if not isinstance(value, str):
+            raise DataTypeError(f"a Text channel takes str, not {type(value).__name__}")
         try:
-            return message.read().decode()
+            return value.encode()
+        except UnicodeEncodeError as exc:
+            raise DataTypeError(f"this text cannot be written as UTF-8: {exc}") from exc
+
+    def loads(self, payload: bytes) -> str:
+        """Return the string."""
+        try:
+            return payload.decode()
         except UnicodeDecodeError as exc:
             raise DataTypeError(f"the message is no UTF-8 text: {exc}") from exc
 
@@ -61,13 +77,21 @@ class Bytes:
 
     def encode(self, value: Any, *, stored: bool) -> Encoded:
         """Return the bytes."""
-        if not isinstance(value, (bytes, bytearray, memoryview)):
-            raise DataTypeError(f"a Bytes channel takes bytes, not {type(value).__name__}")
-        return Encoded(bytes(value))
+        return Encoded(self.dumps(value))
 
     def decode(self, message: Incoming) -> bytes:
         """Return the bytes."""
         return message.read()
+
+    def dumps(self, value: Any) -> bytes:
+        """Return the bytes."""
+        if not isinstance(value, (bytes, bytearray, memoryview)):
+            raise DataTypeError(f"a Bytes channel takes bytes, not {type(value).__name__}")
+        return bytes(value)
+
+    def loads(self, payload: bytes) -> bytes:
+        """Return the bytes."""
+        return payload
 
 
 register(names.JSON, Json())

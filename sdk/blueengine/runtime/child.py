@@ -86,6 +86,7 @@ class Worker:
         self._engine = engine
         self._step = step
         self._index = engine.steps.index(step)
+        self._ports = frozenset(step.output_channels) - {STATUS}
         self._flags = flags
         self.line = line
         self._sessions: dict[int, _Session] = {}
@@ -263,6 +264,7 @@ class Worker:
     def _run(self, session: _Session, call: _Call) -> None:
         """Make a call, or go on with it, until it is done or the session is held."""
         no, flags, index = session.begin.no, self._flags, self._index
+        self.line.see_to_it()
         began = time.monotonic()
         error = code = trace = ""
         try:
@@ -292,14 +294,24 @@ class Worker:
             error, trace = explain(exc)
             code = exc.code if isinstance(exc, BlueEngineError) else "engine-exception"
         session.call = None
-        self._tell_done(call, call.busy + time.monotonic() - began, error, code, trace)
+        now = time.monotonic()
+        busy = int((call.busy + now - began) * 1e6)
+        self._tell_done(no, call.started, busy, error, code, trace, now)
 
-    def _tell_done(self, call: _Call, busy: float, error: str, code: str, trace: str) -> None:
-        no, micros = call.work.no, int(busy * 1e6)
+    def _tell_done(  # noqa: PLR0917 - for every call: names would cost more
+        self,
+        no: int,
+        started: int,
+        busy: int,
+        error: str = "",
+        code: str = "",
+        trace: str = "",
+        now: float | None = None,
+    ) -> None:
         if error:
-            self.line.send(frames.Done(no, call.started, micros, error, code, trace))
+            self.line.send(frames.Done(no, started, busy, error, code, trace))
         else:
-            self.line.done(no, call.started, micros)
+            self.line.done(no, started, busy, now)
 
     def _join_batch(self, session: _Session, work: frames.Work) -> None:
         batch = self._batch
@@ -361,12 +373,11 @@ class Worker:
     def _answer(
         self, session: _Session, started: int, busy: int, exc: BaseException | None
     ) -> None:
+        error = code = trace = ""
         if exc is not None:
             error, trace = explain(exc)
             code = exc.code if isinstance(exc, BlueEngineError) else "engine-exception"
-            self.line.send(frames.Done(session.begin.no, started, busy, error, code, trace))
-        else:
-            self.line.done(session.begin.no, started, busy)
+        self._tell_done(session.begin.no, started, busy, error, code, trace)
 
     def _rest(self, session: _Session, call: _Call, seconds: float) -> None:
         """Make a call again after a while; other sessions go on."""
@@ -394,7 +405,7 @@ class Worker:
             except BaseException as exc:  # noqa: BLE001 - whatever the author's code raises is reported
                 error, trace = explain(exc)
                 code = "engine-exception"
-            self._tell_done(call, call.busy, error, code, trace)
+            self._tell_done(no, call.started, int(call.busy * 1e6), error, code, trace)
         for _ in range(len(session.waiting) + self._batch.drop(no)):
             self.line.done(no, time.time_ns() // 1000, 0)
         session.waiting.clear()
@@ -408,7 +419,7 @@ class Worker:
                 f" not {type(message).__name__}"
             )
         for port, value in message.items():
-            if port in self._step.output_channels and port != STATUS:
+            if port in self._ports:
                 self.line.write(self._values.encode(session.begin, port, value))
             elif port != STATUS:
                 raise DataTypeError(
@@ -430,6 +441,7 @@ class Worker:
     def _call(self, function: Callable[..., Any] | None, *args: Any) -> Any:
         if function is None:
             return None
+        self.line.see_to_it()
         result = function(*args)
         return self._await(result) if inspect.isawaitable(result) else result
 

@@ -363,8 +363,8 @@ class Host:
             else:
                 worker.ask(no, begin)
                 part.unbegun += 1
-        if len(self._instance.parts) == 1:  # of many, each is awake anyway
-            self._sender.announce(part)
+        if part.tells and len(self._instance.parts) == 1:  # of many, each is awake anyway
+            self._instance.turn.soon(self._sender.announce, part)  # once its own worker is at work
         if start.go or part.unbegun == 0:
             # without start functions there is nothing to report: the platform took it for granted
             part.state = State.READY
@@ -375,7 +375,10 @@ class Host:
 
     def _make_part(self, no: int, start: command.Start) -> Part:
         instance = self._instance
-        part = Part(no, start, wiring(start.plan, start.node), f"{instance.folder}/{no}")
+        wired = wiring(start.plan, start.node)
+        part = Part(no, start, wired, f"{instance.folder}/{no}")
+        if start.go:
+            part.tells = wired.tells
         if part.plan.interactive:
             part.pushes = Pushes(part, instance, partial(self._on_pushed, part))
         if part.plan.record:

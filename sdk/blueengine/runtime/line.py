@@ -68,8 +68,12 @@ class Line(ABC):
             self._messages += 1
             self._bytes += len(out.payloads[0])
 
-    def done(self, no: int, started: int, busy: int) -> None:
-        """Queue that a call has returned; those of one session share a frame."""
+    def done(self, no: int, started: int, busy: int, now: float | None = None) -> None:
+        """Queue that a call has returned, ``now`` by the monotonic clock.
+
+        Those of one session share a frame. Who has nothing more to do writes it (``flush``), who makes a further call sees to it
+        (``see_to_it``): to wake a thread for every call would cost more than the call.
+        """
         with self._writing:
             done = self._done
             if done is not None and done.no == no:
@@ -79,7 +83,13 @@ class Line(ABC):
                 if done is not None:
                     self._close_runs()
                 self._done = frames.Done(no, started, busy)
-        self.flush_in_time()
+        if self._is_due(time.monotonic() if now is None else now):
+            self.flush()
+
+    def see_to_it(self) -> None:
+        """See that what is queued is written in time although the author's code is about to run."""
+        if self._out or self._done:
+            self._flush_later()
 
     def _close_runs(self) -> None:
         """Let what is queued next stand behind all that was queued so far."""
@@ -90,14 +100,17 @@ class Line(ABC):
 
     def flush_in_time(self) -> None:
         """Write what is queued once it is much, or has waited; a call may be at work for long."""
-        if (
-            self._messages >= FLUSH_MESSAGES
-            or self._bytes >= FLUSH_BYTES
-            or time.monotonic() - self._flushed_at > FLUSH_AFTER
-        ):
+        if self._is_due(time.monotonic()):
             self.flush()
         else:
             self._flush_later()
+
+    def _is_due(self, now: float) -> bool:
+        return (
+            self._messages >= FLUSH_MESSAGES
+            or self._bytes >= FLUSH_BYTES
+            or now - self._flushed_at > FLUSH_AFTER
+        )
 
     def flush(self) -> None:
         """Write what is queued.
@@ -135,6 +148,8 @@ class SocketLine(Line):
         self.hurry = False
         """Whether time is virtual: what waits for it is done when there is nothing else to do."""
         self._sock = sock
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
         self._room = memoryview(bytearray(RECEIVE))
         """What is read lands here: a new place of this size for each read would cost more."""
         self._splitter = Splitter()
@@ -155,13 +170,13 @@ class SocketLine(Line):
             if self._timers:
                 self._do_what_is_due()
             self.flush()
-            if self._timers and not self._readable():
+            if not self._comes():
                 if self.hurry:
                     heapq.heappop(self._timers)[2]()
                 continue
             try:
                 size = self._sock.recv_into(self._room)
-            except OSError:  # closed here: this is a fork of the worker that came back
+            except OSError:
                 raise ParentGoneError from None
             self._flushed_at = time.monotonic()  # what comes of this may share a write
             if not size:
@@ -184,12 +199,17 @@ class SocketLine(Line):
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
 
-    def _readable(self) -> bool:
-        seconds = 0.0 if self.hurry else max(0.0, self._timers[0][0] - time.monotonic())
-        try:
-            return bool(select.select([self._sock], [], [], seconds)[0])
-        except (OSError, ValueError):
-            raise ParentGoneError from None
+    def _comes(self) -> bool:
+        """Wait for a frame, or until something is due; whether there is one to read.
+
+        Not in ``recv`` itself: who waits there is woken as well whenever the other end reads.
+        """
+        if self._sock.fileno() < 0:  # closed here: this is a fork of the worker that came back
+            raise ParentGoneError
+        wait = None
+        if self._timers:
+            wait = 0.0 if self.hurry else max(0.0, self._timers[0][0] - time.monotonic()) * 1e3
+        return bool(self._poll.poll(wait))
 
     def _deliver(self, out: list[frames.FromWorker]) -> None:
         try:

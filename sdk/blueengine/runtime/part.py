@@ -4,7 +4,7 @@ No I/O here: the host carries out what these records say.
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import lru_cache
@@ -251,6 +251,8 @@ class Wiring:
     it hears of a session by its first message if nobody needs to prepare for it."""
     stored: tuple[str, ...]
     """Output ports whose messages are kept as results."""
+    tells: tuple[str, ...]
+    """Nodes that hear of a session by its first message: it tells those that are near before that."""
 
 
 @lru_cache(maxsize=64)
@@ -287,7 +289,8 @@ def wire(plan: Plan, node: str) -> Wiring:
         for channel in dict.fromkeys(mine.writes.values())
     )
     stored = tuple(p for p, channel in mine.writes.items() if plan.channels[channel].stored)
-    return Wiring(plan, mine, ports, tuple(sources), written, stored)
+    tells = tuple(name for name in plan.nodes if name not in first) if node == first[0] else ()
+    return Wiring(plan, mine, ports, tuple(sources), written, stored, tells)
 
 
 def _nothing() -> None:
@@ -333,6 +336,8 @@ class Part:
     """Where messages wait that are too many for memory; None where none has to wait."""
     look: "Look | None" = None
     """Whether the session waits for itself; None until much waits."""
+    tells: Sequence[str] = ()
+    """Nodes that it tells of the session before there is anything to read."""
     probes: Mapping[str, int] = _NO_PROBES
     """Node -> number of its last question that was passed on."""
 

@@ -22,19 +22,15 @@ class Sender:
         self._instance = instance
 
     def announce(self, part: Part) -> None:
-        """Tell readers of the session before there is anything to read, if they are near.
+        """Tell nodes that are near of the session before there is anything to read.
 
-        They prepare while this part is at work, and are awake when the first message comes.
+        They prepare while this part is at work, and are awake when their first message comes; with
+        that they are told again.
         """
-        session, attempt, node = part.key
-        for output in part.channels.values():
-            for route in output.routes:
-                if route.unheard:
-                    start = _start(part, route.node)
-                    header = Header(
-                        session, attempt, route.node, node, output.channel, 0, start=start
-                    )
-                    route.unheard = not self._instance.transport.announce(route.instance, header)
+        session, attempt, mine = part.key
+        for node in part.tells:
+            header = Header(session, attempt, node, mine, "", 0, start=_start(part, node))
+            self._instance.transport.announce(part.start.picks[node], header)
 
     def send(self, part: Part, output: Output, frame: frames.Out) -> None:
         """Send messages to every reader of a channel, at the end of this turn of the loop."""

@@ -210,9 +210,8 @@ class InMemory:
             self._memory.take(*message)
         return _answered(b"")
 
-    def announce(self, _instance: str, _header: Header) -> bool:
+    def announce(self, _instance: str, _header: Header) -> None:
         """Nobody prepares for anything here."""
-        return False
 
     async def receive(self) -> list[Run]:
         """Wait for messages of the test."""

@@ -72,12 +72,8 @@ class Transport(Protocol):
         ``MessageTooLargeError``, when one of the messages is too large: nothing of the run is sent.
         """
 
-    def announce(self, instance: str, header: Header, /) -> bool:
-        """Bring a header without a message to an instance, if that costs next to nothing.
-
-        Returns:
-            Whether it is on its way; it arrives before what is sent from now on.
-        """
+    def announce(self, instance: str, header: Header, /) -> None:
+        """Bring a header without a message to an instance, if that costs next to nothing."""
 
     async def receive(self) -> list[Run]:
         """Wait for messages and return them; they count as read and their space is freed.

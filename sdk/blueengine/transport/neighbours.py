@@ -108,13 +108,11 @@ class Neighbours:
             return above
         return lane.send(_frame(header, payload, *more)) or self._delivered
 
-    def announce(self, instance: str, header: Header) -> bool:
+    def announce(self, instance: str, header: Header) -> None:
         """Hand the header to the reader's socket, if it has one."""
         lane = self._lane_to(instance)
-        if lane is None:
-            return False
-        lane.send(_frame(header))
-        return True
+        if lane is not None:
+            lane.send(_frame(header))
 
     def _lane_to(self, instance: str) -> "_Lane | None":
         return self._lanes[instance] if instance in self._lanes else self._connect(instance)

@@ -105,9 +105,8 @@ class RedisStreams:
             *words,
         )
 
-    def announce(self, _instance: str, _header: Header) -> bool:
+    def announce(self, _instance: str, _header: Header) -> None:
         """It would cost an entry."""
-        return False
 
     async def receive(self) -> list[Run]:
         """Wait for messages and return them, oldest first."""

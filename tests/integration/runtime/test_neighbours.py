@@ -28,6 +28,18 @@ async def test_a_reader_hears_of_a_session_before_its_writer_has_written(
     assert await platform.results(session) == ["at once"]
 
 
+async def test_those_further_on_hear_of_it_as_early(platform: Platform) -> None:
+    deeds, _ = await platform.start("deeds"), await platform.start("echo", "second")
+    third = await platform.start("echo", "third")
+    session = await platform.submit(a_chain("deeds", "second", "third"), {"do": "wait"})
+    await platform.noted(deeds, "waiting")
+    header = Header(session, 1, "n3", "n2", "Ch2", 0)
+    await platform.inboxes.put(third.instance, codec.encode(header), orjson.dumps("at once"))
+    await until(lambda: platform.store.result_count(session, "Out"), 10)
+    await platform.store.stop(session, "enough")
+    assert (await platform.ended(session)).status == "canceled"
+
+
 async def test_a_busy_engine_tells_its_readers_with_the_first_message(platform: Platform) -> None:
     deeds = await platform.start("deeds", settings={"CONCURRENCY": 2})
     await platform.start("echo", settings={"CONCURRENCY": 2})

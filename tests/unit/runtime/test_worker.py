@@ -416,6 +416,27 @@ def test_a_first_value_does_not_wait_for_the_code_behind_it(tmp_path: Path) -> N
         assert len(worker.until_done()[0]) == 1
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_what_a_call_wrote_does_not_wait_for_the_next_call(tmp_path: Path, together: bool) -> None:
+    go_on = threading.Event()
+
+    def process(_: Context, inputs: Inputs) -> Any:
+        if inputs["Control"] == "wait":
+            go_on.wait(10)
+        return {"Out": inputs["Control"]}
+
+    with driven(process, tmp_path) as worker:
+        if together:
+            worker.run("at once", "wait")
+        else:
+            worker.work("at once")
+            worker.work("wait")
+        assert jsons([worker.receive()]) == ["at once"]
+        assert not go_on.is_set()
+        go_on.set()
+        worker.until_done(2)
+
+
 def test_a_stop_func_that_raises_is_told(tmp_path: Path) -> None:
     def stop(_: Context) -> None:
         raise OSError("stuck")
