@@ -33,6 +33,8 @@ AHEAD_KIB: Final = 8 << 10
 RECORDS: Final = 500
 LONGEST_WAIT: Final = 5.0
 """How long a broker keeps a read that finds nothing; no message waits for it."""
+LONGEST_PAUSE_MS: Final = 86_400_000
+"""The longest that the client lets its reader wait for whoever takes what was read."""
 IDLE_SECONDS: Final = 1.0
 ASK_AGAIN_SECONDS: Final = 0.5
 STOP_SECONDS: Final = 1.0
@@ -128,18 +130,22 @@ class KafkaInbox:
         opened: "asyncio.Future[None]",
         ended: "asyncio.Future[None]",
     ) -> None:
+        reads = False
         try:
             consumer = self._connect()
             try:
                 self._begin(consumer, position)
+                reads = True
                 call_soon(self._loop, _settle, opened)
                 while self._reader is me and not self._lost:
                     self._read_some(consumer, me)
             finally:
                 consumer.close()
         except Exception as exc:  # noqa: BLE001 - whoever opens or reads is told
-            self._lost = f"the inbox {self._topic} cannot be read: {exc!r}"
-            call_soon(self._loop, _settle, opened, exc)
+            if reads:
+                self._lost = f"the inbox {self._topic} cannot be read: {exc!r}"
+            else:
+                call_soon(self._loop, _settle, opened, exc)
         call_soon(self._loop, self._on_came)
         call_soon(self._loop, _settle, ended)
 
@@ -150,6 +156,7 @@ class KafkaInbox:
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
             "check.crcs": True,
+            "max.poll.interval.ms": LONGEST_PAUSE_MS,
             "fetch.wait.max.ms": int(self._wait * 1000),
             "fetch.message.max.bytes": largest,
             "fetch.max.bytes": largest,
@@ -167,7 +174,7 @@ class KafkaInbox:
             _, position = consumer.get_watermark_offsets(inbox, REQUEST_SECONDS, cached=False)
         self.position = inbox.offset = position
         consumer.assign([inbox])
-        self._heard_at = time.monotonic()
+        self._on_heard()
 
     def _read_some(self, consumer: Consumer, me: object) -> None:
         # one by itself, for it waits until as many have come as are wanted
@@ -176,7 +183,7 @@ class KafkaInbox:
             found += consumer.consume(RECORDS - 1, 0)
             records = [message for message in found if message.error() is None]
             if records:
-                self._heard_at = time.monotonic()
+                self._on_heard()
                 self._hand_over(records, me)
             for message in found:
                 if (error := message.error()) is not None:
@@ -192,7 +199,11 @@ class KafkaInbox:
         with self._changed:
             while self._bytes > FETCH_BYTES and self._reader is me:
                 self._changed.wait()
-        self._heard_at = time.monotonic()  # Kafka did not keep it waiting
+        self._on_heard()  # Kafka did not keep it waiting
+
+    def _on_heard(self) -> None:
+        self._heard_at = time.monotonic()
+        self._complaints.text = ""
 
     def _on_error(self, error: KafkaError) -> None:
         self._complaints(error)
@@ -216,7 +227,7 @@ class KafkaInbox:
                 if not self._complaints.text:
                     self._complaints(error_of(exc))
                 return
-            self._heard_at = time.monotonic()
+            self._on_heard()
             error: Any = listed.topics[self._topic].error
             if error is None or error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 return

@@ -256,6 +256,7 @@ class KafkaOutbox:
     def _on_arrived(self, way: _Way) -> None:
         record, way.record = way.record, []
         way.took = self._loop.time() - way.began
+        self._complaints.text = ""
         for item in record:
             if not item.future.done():
                 item.future.set_result(None)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from blueengine.errors import ChannelsAwayError, InboxLostError
 from blueengine.settings.system import SystemSettings
@@ -101,6 +102,24 @@ async def test_one_that_begins_meanwhile_begins_when_kafka_is_back(
     await transport.send("late", header(0), b"x")
     assert await transport.receive()
     await transport.close()
+
+
+async def test_one_that_could_not_begin_to_read_at_first_reads_later(
+    transport_of: Attend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, tried = KafkaInbox._begin, []
+
+    def fail_once(inbox: KafkaInbox, *more: Any) -> None:
+        tried.append(inbox)
+        if len(tried) == 1:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        begin(inbox, *more)
+
+    monkeypatch.setattr(KafkaInbox, "_begin", fail_once)
+    async with reading(transport_of("twice")) as got, attending(transport_of("writer")) as writer:
+        async with asyncio.timeout(LIMIT):
+            await writer.send("twice", header(0), b"x")
+        assert len(await got.until(1, LIMIT)) == 1
 
 
 @FAULTS
