@@ -71,8 +71,9 @@ class Line(ABC):
     def done(self, no: int, started: int, busy: int, now: float | None = None) -> None:
         """Queue that a call has returned, ``now`` by the monotonic clock.
 
-        Those of one session share a frame. Who has nothing more to do writes it (``flush``), who makes a further call sees to it
-        (``see_to_it``): to wake a thread for every call would cost more than the call.
+        Those of one session share a frame. Who has nothing more to do writes it (``flush``), who
+        makes a further call sees to it (``see_to_it``): to wake a thread for every call would cost
+        more than the call.
         """
         with self._writing:
             done = self._done

@@ -43,6 +43,8 @@ FORWARDED: Final = 64
 """Calls that may wait for a step before the step that forwards to it must wait."""
 BLOB_SHARE: Final = 8
 """A byte in the blob store counts as one of so many in memory."""
+TOLD: Final = 8
+"""Nodes that one engine tells of a session at most: others have time until a message gets there."""
 NO_MORE: Final = -1
 """``messages`` of a credit by which a reader says that it takes nothing more."""
 STORE_MESSAGES: Final = 2048
@@ -289,7 +291,8 @@ def wire(plan: Plan, node: str) -> Wiring:
         for channel in dict.fromkeys(mine.writes.values())
     )
     stored = tuple(p for p, channel in mine.writes.items() if plan.channels[channel].stored)
-    tells = tuple(name for name in plan.nodes if name not in first) if node == first[0] else ()
+    later = [name for name in plans.downstream(plan, node) if name not in first]
+    tells = tuple(later[:TOLD]) if node == first[0] else ()
     return Wiring(plan, mine, ports, tuple(sources), written, stored, tells)
 
 

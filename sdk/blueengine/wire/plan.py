@@ -73,6 +73,15 @@ def readers(plan: Plan, channel: str) -> list[str]:
     return [name for name, node in plan.nodes.items() if channel in node.reads.values()]
 
 
+def downstream(plan: Plan, node: str) -> list[str]:
+    """Return the nodes that read what a node writes, and those that read theirs, nearest first."""
+    found = [node]
+    for name in found:  # which grows meanwhile
+        for channel in plan.nodes[name].writes.values():
+            found += [reader for reader in readers(plan, channel) if reader not in found]
+    return found[1:]
+
+
 def heard_first(plan: Plan) -> list[str]:
     """Return the nodes that must hear of the session before any engine writes.
 

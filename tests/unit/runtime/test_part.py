@@ -3,7 +3,16 @@
 import pytest
 
 from blueengine.errors import MessageLostError
-from blueengine.runtime.part import NO_MORE, WINDOW_MESSAGES, Output, Part, Route, weight, wire
+from blueengine.runtime.part import (
+    NO_MORE,
+    TOLD,
+    WINDOW_MESSAGES,
+    Output,
+    Part,
+    Route,
+    weight,
+    wire,
+)
 from blueengine.wire.command import Start
 from blueengine.wire.envelope import Kind
 from blueengine.wire.plan import CLIENT, Channel, Node, Plan
@@ -39,6 +48,19 @@ def test_two_ports_of_one_channel_share_its_routes() -> None:
     assert part.outputs["X"] is part.outputs["Y"]
     assert [(r.node, r.instance) for r in part.outputs["X"].routes] == [("after", "after-instance")]
     assert part.outputs["Z"].routes == []
+
+
+def test_the_first_node_tells_those_behind_it_nearest_first() -> None:
+    names = [f"n{number}" for number in range(TOLD + 4)]
+    nodes = {
+        name: Node("e", {"Control": f"C{at}"}, {"Results": f"C{at + 1}"})
+        for at, name in enumerate(names)
+    }
+    nodes["beside"] = Node("e", {"Control": "C1"}, {})
+    channels = {f"C{at}": Channel("JSON", False) for at in range(len(names) + 1)}
+    plan = Plan(nodes=dict(reversed(nodes.items())), channels=channels, fed=("C0",))
+    assert sorted(wire(plan, "n0").tells) == sorted(["beside", *names[1:TOLD]])
+    assert all(wire(plan, name).tells == () for name in names[1:])
 
 
 def test_messages_are_accepted_in_order() -> None:
