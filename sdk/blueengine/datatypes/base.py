@@ -58,25 +58,6 @@ class DataType(Protocol):
 
 
 @runtime_checkable
-class Plain(Protocol):
-    """A type that needs nothing but a payload's bytes, and makes nothing else: small ones go this way."""
-
-    def dumps(self, value: Any) -> bytes:
-        """Return the value encoded.
-
-        Raises:
-            DataTypeError: The value is not of this type.
-        """
-
-    def loads(self, payload: bytes) -> Any:
-        """Return the value.
-
-        Raises:
-            DataTypeError: The bytes are not of this type.
-        """
-
-
-@runtime_checkable
 class Configurable(Protocol):
     """A type that can be told more about a channel, in engine.yml under OPTIONS."""
 

@@ -16,23 +16,15 @@ class Json:
 
     def encode(self, value: Any, *, stored: bool) -> Encoded:
         """Return the value as JSON."""
-        return Encoded(self.dumps(value))
-
-    def decode(self, message: Incoming) -> Any:
-        """Return the JSON value."""
-        return self.loads(message.read())
-
-    def dumps(self, value: Any) -> bytes:
-        """Return the value as JSON."""
         try:
-            return orjson.dumps(value, default=_plain, option=_OPTIONS)
+            return Encoded(orjson.dumps(value, default=_plain, option=_OPTIONS))
         except TypeError as exc:
             raise DataTypeError(f"this value is no JSON: {exc}") from exc
 
-    def loads(self, payload: bytes) -> Any:
+    def decode(self, message: Incoming) -> Any:
         """Return the JSON value."""
         try:
-            return orjson.loads(payload)
+            return orjson.loads(message.file.read_bytes() if message.file else message.payload)
         except orjson.JSONDecodeError as exc:
             raise DataTypeError(f"the message is no JSON: {exc}") from exc
 
@@ -49,25 +41,17 @@ class Text:
 
     def encode(self, value: Any, *, stored: bool) -> Encoded:
         """Return the string as UTF-8."""
-        return Encoded(self.dumps(value))
-
-    def decode(self, message: Incoming) -> str:
-        """Return the string."""
-        return self.loads(message.read())
-
-    def dumps(self, value: Any) -> bytes:
-        """Return the string as UTF-8."""
         if not isinstance(value, str):
             raise DataTypeError(f"a Text channel takes str, not {type(value).__name__}")
         try:
-            return value.encode()
+            return Encoded(value.encode())
         except UnicodeEncodeError as exc:
             raise DataTypeError(f"this text cannot be written as UTF-8: {exc}") from exc
 
-    def loads(self, payload: bytes) -> str:
+    def decode(self, message: Incoming) -> str:
         """Return the string."""
         try:
-            return payload.decode()
+            return message.read().decode()
         except UnicodeDecodeError as exc:
             raise DataTypeError(f"the message is no UTF-8 text: {exc}") from exc
 
@@ -77,21 +61,13 @@ class Bytes:
 
     def encode(self, value: Any, *, stored: bool) -> Encoded:
         """Return the bytes."""
-        return Encoded(self.dumps(value))
+        if not isinstance(value, (bytes, bytearray, memoryview)):
+            raise DataTypeError(f"a Bytes channel takes bytes, not {type(value).__name__}")
+        return Encoded(bytes(value))
 
     def decode(self, message: Incoming) -> bytes:
         """Return the bytes."""
         return message.read()
-
-    def dumps(self, value: Any) -> bytes:
-        """Return the bytes."""
-        if not isinstance(value, (bytes, bytearray, memoryview)):
-            raise DataTypeError(f"a Bytes channel takes bytes, not {type(value).__name__}")
-        return bytes(value)
-
-    def loads(self, payload: bytes) -> bytes:
-        """Return the bytes."""
-        return payload
 
 
 register(names.JSON, Json())

@@ -34,25 +34,16 @@ class Values:
             port: base.get(kind, settings.output_options.get(port))
             for port, kind in settings.outputs.items()
         }
-        self._loads = {p: t.loads for p, t in self._inputs.items() if isinstance(t, base.Plain)}
-        self._dumps = {p: t.dumps for p, t in self._outputs.items() if isinstance(t, base.Plain)}
         self._forwards = Forwards()
         self._files = 0
 
     def decode(self, item: frames.Item, payload: bytes, scratch: Callable[[], Path]) -> Any:
         """Return the value of a message of ``item``; ``scratch`` makes the session's temp folder."""
-        port, meta, file = item.port, item.meta, item.file
-        if not (meta or file) and (loads := self._loads.get(port)):
-            return loads(payload)
-        if port == FORWARD:
-            return self._forwards.read(payload, meta, file)
-        incoming = base.Incoming(
-            payload,
-            codec.decode(Meta, meta) if meta else base.NO_META,
-            Path(file) if file else None,
-            scratch,
-        )
-        return self._inputs[port].decode(incoming)
+        if item.port == FORWARD:
+            return self._forwards.read(payload, item.meta, item.file)
+        file = Path(item.file) if item.file else None
+        meta = codec.decode(Meta, item.meta) if item.meta else base.NO_META
+        return self._inputs[item.port].decode(base.Incoming(payload, meta, file, scratch))
 
     def encode(self, begin: frames.Begin, port: str, value: Any) -> frames.Out:
         """Return what is written to an output.
@@ -60,34 +51,27 @@ class Values:
         Raises:
             DataTypeError: The value does not fit.
         """
-        if dumps := self._dumps.get(port):
-            try:
-                payload = dumps(value)
-            except DataTypeError as exc:
-                raise DataTypeError(f"channel {port!r}: {exc}") from exc
-            size = len(payload)
-            if size <= INLINE_LIMIT or not begin.outbox:
-                return frames.Out(begin.no, port, [payload], b"", "", size)
-            file = self._write_out(begin, base.Encoded(payload))
-            return frames.Out(begin.no, port, [b""], b"", file, size)
         if port == FORWARD:
             payload, meta, file, size = self._forwards.write(value, begin.shared)
             if not file and begin.outbox and size > INLINE_LIMIT:
                 file, payload = self._write_out(begin, base.Encoded(payload)), b""
             return frames.Out(begin.no, port, [payload], meta, file, size)
-        try:
-            encoded = self._outputs[port].encode(value, stored=port in begin.stored)
-        except DataTypeError as exc:
-            raise DataTypeError(f"channel {port!r}: {exc}") from exc
+        encoded = self._encode(port, value, stored=port in begin.stored)
         payload, file, size = encoded.payload, "", len(encoded.payload)
         if encoded.file is not None:
             size = encoded.file.stat().st_size
             if size <= INLINE_LIMIT or not begin.outbox:
                 payload = encoded.file.read_bytes()
-        if size > INLINE_LIMIT and begin.outbox:
+        if begin.outbox and size > INLINE_LIMIT:
             file, payload = self._write_out(begin, encoded), b""
         meta = codec.encode(encoded.meta) if encoded.meta else b""
         return frames.Out(begin.no, port, [payload], meta, file, size)
+
+    def _encode(self, port: str, value: Any, *, stored: bool) -> base.Encoded:
+        try:
+            return self._outputs[port].encode(value, stored=stored)
+        except DataTypeError as exc:
+            raise DataTypeError(f"channel {port!r}: {exc}") from exc
 
     def _write_out(self, begin: frames.Begin, encoded: base.Encoded) -> str:
         folder = Path(begin.outbox)
