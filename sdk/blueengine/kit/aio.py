@@ -70,6 +70,12 @@ class Tasks:
         self._ended.set()
 
 
+def call_soon(loop: asyncio.AbstractEventLoop, do: Callable[..., object], *args: Any) -> None:
+    """Call something in a loop, from any thread; nothing if the loop is closed."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(do, *args)
+
+
 def take_note(future: "asyncio.Future[Any]") -> None:
     """Look at how a future ended, for whoever needs to know hears of it in another way."""
     if not future.cancelled():

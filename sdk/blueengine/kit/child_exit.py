@@ -1,11 +1,12 @@
 """Waiting for the end of a child process without holding up the event loop."""
 
 import asyncio
-import contextlib
 import os
 import subprocess
 import threading
 from collections.abc import Callable
+
+from blueengine.kit import aio
 
 
 async def exit_code(process: "subprocess.Popen[bytes]") -> int:
@@ -42,7 +43,6 @@ def _wait_aside(
 ) -> None:
     def wait() -> None:
         process.wait()
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(tell)
+        aio.call_soon(loop, tell)
 
     threading.Thread(target=wait, name=f"exit-{process.pid}", daemon=True).start()

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from blueengine.kit import aio
 from blueengine.kit.turn import Turn
 from blueengine.runtime import frames
 from blueengine.runtime.child import Worker, serve
@@ -98,8 +99,7 @@ class WorkerThread(WorkerProcess):
             worker.close()
             sock.close()
             flags.close()
-            with contextlib.suppress(RuntimeError):  # the parent's loop is closed
-                self._loop.call_soon_threadsafe(self._on_end, code)
+            aio.call_soon(self._loop, self._on_end, code)
 
     def _on_end(self, code: int) -> None:
         self._ended.set()

@@ -5,16 +5,15 @@ meanwhile it tells whoever polls the client; that is kept for the error of whoev
 """
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
 from typing import Any, Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
 from blueengine.errors import ChannelsAwayError, SettingsError
+from blueengine.kit import aio
 from blueengine.settings.kafka import KafkaSettings
 
 T = TypeVar("T")
@@ -73,6 +72,7 @@ def make(
         "socket.timeout.ms": milliseconds,
         "socket.connection.setup.timeout.ms": milliseconds,
         "socket.nagle.disable": True,
+        "topic.metadata.refresh.fast.interval.ms": 100,
         "reconnect.backoff.ms": 100,
         "reconnect.backoff.max.ms": 1000,
         "error_cb": complaints,
@@ -96,10 +96,14 @@ def make(
 
 
 async def answer(future: "Future[T]") -> T:
-    """Wait for what a client promised; who stops waiting does not disturb it."""
+    """Wait for what a client promised.
+
+    Who stops waiting does not cancel it, and nothing complains when the loop is closed before it is
+    kept: ``asyncio.wrap_future`` would do both.
+    """
     loop = asyncio.get_running_loop()
     told: asyncio.Future[T] = loop.create_future()
-    future.add_done_callback(lambda done: call_soon(loop, _tell, told, done))
+    future.add_done_callback(lambda done: aio.call_soon(loop, _tell, told, done))
     return await told
 
 
@@ -108,12 +112,6 @@ async def in_thread(do: Callable[[], T]) -> T:
     future: Future[T] = Future()
     threading.Thread(target=_do, args=(do, future), name="kafka-ask", daemon=True).start()
     return await answer(future)
-
-
-def call_soon(loop: asyncio.AbstractEventLoop, do: Callable[..., object], *args: Any) -> None:
-    """Call something in the loop, from a thread; nothing if the loop is closed."""
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(partial(do, *args))
 
 
 def _do(do: Callable[[], T], future: "Future[T]") -> None:

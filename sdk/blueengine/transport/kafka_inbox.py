@@ -9,11 +9,13 @@ import asyncio
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any, Final, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from blueengine.errors import InboxLostError
+from blueengine.kit import aio
 from blueengine.settings.kafka import KafkaSettings
 from blueengine.transport.kafka_client import (
     OVERHEAD_BYTES,
@@ -21,9 +23,10 @@ from blueengine.transport.kafka_client import (
     TURN_SECONDS,
     UNKNOWN_SECONDS,
     Complaints,
+    answer,
     away,
-    call_soon,
     error_of,
+    in_thread,
     make,
 )
 
@@ -51,15 +54,13 @@ class KafkaInbox:
         self._wait = min(LONGEST_WAIT, patience / 4)
         self._complaints = Complaints()
         self._loop = asyncio.get_running_loop()
-        self._reader: object = None
-        """Which thread reads; any other one ends."""
-        self._ended: asyncio.Future[None] | None = None
-        """Set when that thread has ended."""
+        self._reader: threading.Thread | None = None
+        """The thread that reads; any other one ends."""
         self._changed = threading.Condition()
         self._came: list[Message[bytes, bytes]] = []
         self._bytes = 0
         """Of what came and was not taken."""
-        self._awaited: asyncio.Future[None] | None = None
+        self._arrived = asyncio.Event()
         self._heard_at = 0.0
         """By ``time.monotonic``: when Kafka last answered."""
         self._lost = ""
@@ -74,21 +75,19 @@ class KafkaInbox:
             ChannelsAwayError: No broker answers.
             SettingsError: A file for TLS cannot be used.
         """
-        me = self._reader = object()
-        opened: asyncio.Future[None] = self._loop.create_future()
-        ended = self._loop.create_future()
-        threading.Thread(
-            target=self._work, args=(me, position, opened, ended), name="kafka-inbox", daemon=True
-        ).start()
+        opened: Future[None] = Future()
+        self._reader = threading.Thread(
+            target=self._work, args=(position, opened), name="kafka-inbox", daemon=True
+        )
+        self._reader.start()
         try:
-            await opened
+            await answer(opened)
         except KafkaException as exc:
             why = self._complaints.text or error_of(exc).str()
             raise away(self._settings, why) from exc
         except BaseException:
             self._reader = None
             raise
-        self._ended = ended
 
     async def read(self) -> Sequence["Message[bytes, bytes]"]:
         """Wait for records; none after a while.
@@ -98,8 +97,8 @@ class KafkaInbox:
             InboxLostError: The topic was removed, or what it held was before it was read.
         """
         if not self._came:
-            self._awaited = self._loop.create_future()
-            await asyncio.wait((self._awaited,), timeout=IDLE_SECONDS)
+            await aio.nap(self._arrived, IDLE_SECONDS)
+        self._arrived.clear()
         with self._changed:
             records, self._came, self._bytes = self._came, [], 0
             self._changed.notify()
@@ -116,38 +115,33 @@ class KafkaInbox:
     async def close(self) -> None:
         """Disconnect; a thread that waits for an answer at the moment does so later."""
         with self._changed:
-            self._reader = None
+            reader, self._reader = self._reader, None
             self._changed.notify()
-        if self._ended is not None:
-            await asyncio.wait((self._ended,), timeout=STOP_SECONDS)
+        if reader is not None:
+            await in_thread(lambda: reader.join(STOP_SECONDS))
 
     # -- in the thread ----------------------------------------------------------------------------
 
-    def _work(
-        self,
-        me: object,
-        position: int | None,
-        opened: "asyncio.Future[None]",
-        ended: "asyncio.Future[None]",
-    ) -> None:
-        reads = False
+    @property
+    def _goes_on(self) -> bool:
+        return self._reader is threading.current_thread()
+
+    def _work(self, position: int | None, opened: "Future[None]") -> None:
         try:
             consumer = self._connect()
             try:
                 self._begin(consumer, position)
-                reads = True
-                call_soon(self._loop, _settle, opened)
-                while self._reader is me and not self._lost:
-                    self._read_some(consumer, me)
+                opened.set_result(None)
+                while self._goes_on and not self._lost:
+                    self._read_some(consumer)
             finally:
                 consumer.close()
         except Exception as exc:  # noqa: BLE001 - whoever opens or reads is told
-            if reads:
+            if opened.done():
                 self._lost = f"the inbox {self._topic} cannot be read: {exc!r}"
             else:
-                call_soon(self._loop, _settle, opened, exc)
-        call_soon(self._loop, self._on_came)
-        call_soon(self._loop, _settle, ended)
+                opened.set_exception(exc)
+        aio.call_soon(self._loop, self._arrived.set)
 
     def _connect(self) -> Consumer:
         largest = max(FETCH_BYTES, self._settings.max_message_bytes + OVERHEAD_BYTES)
@@ -164,7 +158,6 @@ class KafkaInbox:
             "queued.max.messages.kbytes": AHEAD_KIB,
             "fetch.queue.backoff.ms": 10,
             "fetch.error.backoff.ms": 100,
-            "topic.metadata.refresh.fast.interval.ms": 100,
         }
         return make(Consumer, self._settings, self._complaints, options)
 
@@ -176,7 +169,7 @@ class KafkaInbox:
         consumer.assign([inbox])
         self._on_heard()
 
-    def _read_some(self, consumer: Consumer, me: object) -> None:
+    def _read_some(self, consumer: Consumer) -> None:
         # one by itself, for it waits until as many have come as are wanted
         found = consumer.consume(1, TURN_SECONDS)
         if found:
@@ -184,20 +177,20 @@ class KafkaInbox:
             records = [message for message in found if message.error() is None]
             if records:
                 self._on_heard()
-                self._hand_over(records, me)
+                self._hand_over(records)
             for message in found:
                 if (error := message.error()) is not None:
                     self._on_error(error)
         elif time.monotonic() - self._heard_at > self._wait:
-            self._ask(consumer, me)
+            self._ask(consumer)
 
-    def _hand_over(self, records: "list[Message[bytes, bytes]]", me: object) -> None:
+    def _hand_over(self, records: "list[Message[bytes, bytes]]") -> None:
         with self._changed:
             self._came += records
             self._bytes += sum(map(len, records))
-        call_soon(self._loop, self._on_came)
+        aio.call_soon(self._loop, self._arrived.set)
         with self._changed:
-            while self._bytes > FETCH_BYTES and self._reader is me:
+            while self._bytes > FETCH_BYTES and self._goes_on:
                 self._changed.wait()
         self._on_heard()  # Kafka did not keep it waiting
 
@@ -215,12 +208,12 @@ class KafkaInbox:
         elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             self._lost = f"Kafka does not let us read {self._topic}"
 
-    def _ask(self, consumer: Consumer, me: object) -> None:
+    def _ask(self, consumer: Consumer) -> None:
         """See that Kafka answers, and that the topic is there."""
         unknown_since = time.monotonic()
         # the answer may come behind a read that finds nothing
         patience = self._wait + min(LONGEST_WAIT, self._patience)
-        while self._reader is me:
+        while self._goes_on:
             try:
                 listed = consumer.list_topics(self._topic, timeout=patience)
             except KafkaException as exc:
@@ -235,18 +228,3 @@ class KafkaInbox:
                 self._lost = f"the inbox {self._topic} was removed from Kafka"
                 return
             time.sleep(ASK_AGAIN_SECONDS)
-
-    # -- in the loop ------------------------------------------------------------------------------
-
-    def _on_came(self) -> None:
-        if self._awaited is not None and not self._awaited.done():
-            self._awaited.set_result(None)
-
-
-def _settle(future: "asyncio.Future[None]", error: BaseException | None = None) -> None:
-    if future.done():
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(None)

@@ -20,6 +20,7 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from blueengine.errors import BlueEngineError, ChannelError, ChannelsAwayError
+from blueengine.kit import aio
 from blueengine.kit.redis_link import Reply
 from blueengine.settings.kafka import KafkaSettings
 from blueengine.transport.base import refused
@@ -30,7 +31,6 @@ from blueengine.transport.kafka_client import (
     UNKNOWN_SECONDS,
     Complaints,
     away,
-    call_soon,
     error_of,
     in_thread,
     make,
@@ -65,16 +65,13 @@ Headers = list[tuple[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class _Item:
     """What goes under headers of its own, alone in a record or with others behind each other."""
 
     headers: Headers
-    size: int
-    """Bytes of the headers."""
     value: bytes
     too_large: Callable[[], BlueEngineError]
     """Makes the error for a record that brokers do not take for its size."""
-    give_up_at: float
     future: "asyncio.Future[Reply]"
 
 
@@ -83,10 +80,10 @@ class _Way:
     """What is on its way to one inbox, in order."""
 
     topic: str
-    waiting: deque[Item] = field(default_factory=deque)
+    waiting: deque[_Item] = field(default_factory=deque)
     size: int = 0
     """Bytes of what waits."""
-    record: list[Item] = field(default_factory=list)
+    record: list[_Item] = field(default_factory=list)
     """What is under way."""
     began: float = 0.0
     took: float = 0.0
@@ -169,7 +166,7 @@ class KafkaOutbox:
             return
         self._begin()
         for way in list(self._ways.values()):
-            if way.record and self._loop.time() > way.record[0].give_up_at:
+            if way.record and self._loop.time() > way.began + self._patience:
                 self._fail(way, self._away())
             elif way.record:
                 self._produce(way)
@@ -184,7 +181,6 @@ class KafkaOutbox:
             "message.timeout.ms": int(self._patience * 1000),
             "request.timeout.ms": int(REQUEST_SECONDS * 1000),
             "retry.backoff.ms": 50,
-            "topic.metadata.refresh.fast.interval.ms": 100,
             "topic.metadata.propagation.max.ms": int(UNKNOWN_SECONDS * 1000),
         }
         producer = self._producer = make(Producer, self._settings, self._complaints, options)
@@ -206,12 +202,10 @@ class KafkaOutbox:
         if self._producer is None:
             return refused(ChannelsAwayError("the connection to Kafka was closed"))
         future: asyncio.Future[Reply] = self._loop.create_future()
-        size = sum(len(data) for _, data in headers)
-        give_up_at = self._loop.time() + self._patience
         way = self._ways.get(topic)
         if way is None:
             way = self._ways[topic] = _Way(topic)
-        way.waiting.append(Item(headers, size, value, too_large, give_up_at, future))
+        way.waiting.append(_Item(headers, value, too_large, future))
         way.size += len(value)
         if way.timer:
             if way.size >= ENOUGH_BYTES:
@@ -228,7 +222,8 @@ class KafkaOutbox:
         most, size, headers = min(self._most, ENOUGH_BYTES), 0, 0
         while way.waiting:
             item = way.waiting[0]
-            size, headers = size + len(item.value), headers + item.size
+            size += len(item.value)
+            headers += sum(len(data) for _, data in item.headers)
             if way.record and (size > most or headers > HEADERS_BYTES):
                 break
             way.record.append(way.waiting.popleft())
@@ -254,12 +249,10 @@ class KafkaOutbox:
             self._fail(way, away(self._settings, "too much waits to be sent"))
 
     def _on_arrived(self, way: _Way) -> None:
-        record, way.record = way.record, []
         way.took = self._loop.time() - way.began
         self._complaints.text = ""
-        for item in record:
-            if not item.future.done():
-                item.future.set_result(None)
+        _settle(way.record)
+        way.record = []
         if not way.waiting:
             del self._ways[way.topic]
         elif way.size >= ENOUGH_BYTES:
@@ -292,11 +285,9 @@ class KafkaOutbox:
 
     def _fail(self, way: _Way, error: BlueEngineError) -> None:
         """Fail a record, and what waits behind it: it would arrive behind a gap."""
-        for item in self._end(way):
-            if not item.future.done():
-                item.future.set_exception(error)
+        _settle(self._end(way), error)
 
-    def _end(self, way: _Way) -> list[Item]:
+    def _end(self, way: _Way) -> list[_Item]:
         del self._ways[way.topic]
         if way.timer:
             way.timer.cancel()
@@ -317,9 +308,7 @@ class KafkaOutbox:
                 return
         gone = self._end(way)
         log.info("dropped what was for %s, which is gone (%d times)", way.topic, len(gone))
-        for item in gone:
-            if not item.future.done():
-                item.future.set_result(None)
+        _settle(gone)
 
     # -- reports ----------------------------------------------------------------------------------
 
@@ -330,7 +319,7 @@ class KafkaOutbox:
         producer.purge()  # what it had goes with another one, or has failed
         producer.poll(0)
         del producer  # which takes its threads along
-        call_soon(self._loop, ended.set_result, None)
+        aio.call_soon(self._loop, ended.set_result, None)
 
     def _on_report(
         self, generation: int, way: _Way, error: KafkaError | None, _message: object
@@ -338,7 +327,7 @@ class KafkaOutbox:
         self._reports.append((generation, way, error))
         if not self._told:
             self._told = True
-            call_soon(self._loop, self._take_reports)
+            aio.call_soon(self._loop, self._take_reports)
 
     def _take_reports(self) -> None:
         self._told = False
@@ -350,3 +339,13 @@ class KafkaOutbox:
                 self._on_arrived(way)
             else:
                 self._on_error(way, error)
+
+
+def _settle(items: list[_Item], error: BlueEngineError | None = None) -> None:
+    for item in items:
+        if item.future.done():
+            continue
+        if error is None:
+            item.future.set_result(None)
+        else:
+            item.future.set_exception(error)

@@ -31,7 +31,7 @@ INDEX_BYTES: Final = 1 << 20
 
 
 class Topics:
-    """Makes, lists, shortens and removes inboxes; from ``topics``.
+    """Makes, lists, shortens and removes inboxes.
 
     Every method raises ChannelsAwayError when no broker does it in time, and ChannelError when
     one refuses.
@@ -87,23 +87,14 @@ class Topics:
 
     async def owners(self) -> list[str]:
         """Return the instances that have an inbox."""
-        prefix = self._settings.topic_prefix
-        client = self._client
-        try:
-            listed = await in_thread(lambda: client.list_topics(timeout=REQUEST_SECONDS))
-        except KafkaException as exc:
-            raise self._away(error_of(exc)) from exc
-        found = [names.instance_of(prefix, topic) for topic in listed.topics]
+        prefix, listed = self._settings.topic_prefix, await self._listed()
+        found = [names.instance_of(prefix, topic) for topic in listed]
         return [instance for instance in found if instance is not None]
 
     async def is_there(self, topic: str) -> bool:
         """Whether brokers know of a topic."""
-        client = self._client
-        try:
-            listed = await in_thread(lambda: client.list_topics(topic, timeout=REQUEST_SECONDS))
-        except KafkaException as exc:
-            raise self._away(error_of(exc)) from exc
-        return listed.topics[topic].error is None
+        listed = await self._listed(topic)
+        return listed[topic].error is None
 
     async def ping(self) -> None:
         """See that a broker answers."""
@@ -124,6 +115,15 @@ class Topics:
 
     def _topic(self, instance: str) -> str:
         return names.inbox_topic(self._settings.topic_prefix, instance)
+
+    async def _listed(self, topic: str | None = None) -> dict[str, Any]:
+        client = self._client
+        try:
+            listed = await in_thread(lambda: client.list_topics(topic, timeout=REQUEST_SECONDS))
+        except KafkaException as exc:
+            raise self._away(error_of(exc)) from exc
+        topics: dict[str, Any] = listed.topics
+        return topics
 
     async def _told(self, what: str, asked: Any) -> int:
         """Wait for an answer; return what it says as a code of Kafka, 0 when it was done."""
