@@ -291,8 +291,8 @@ def wire(plan: Plan, node: str) -> Wiring:
         for channel in dict.fromkeys(mine.writes.values())
     )
     stored = tuple(p for p, channel in mine.writes.items() if plan.channels[channel].stored)
-    later = [name for name in plans.downstream(plan, node) if name not in first]
-    tells = tuple(later[:TOLD]) if node == first[0] else ()
+    behind = plans.downstream(plan, node) if node == first[0] else ()
+    tells = tuple(name for name in behind if name not in first)[:TOLD]
     return Wiring(plan, mine, ports, tuple(sources), written, stored, tells)
 
 

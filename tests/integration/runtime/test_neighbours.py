@@ -1,6 +1,7 @@
 """Engines of one host: who hears of a session early, and whose death stops what."""
 
 import orjson
+import pytest
 
 from blueengine.wire import codec
 from blueengine.wire.envelope import Header
@@ -13,31 +14,22 @@ async def ended_parts(platform: Platform, session: str) -> set[str]:
     return {part.node for part in record.parts if part.ended} if record else set()
 
 
+@pytest.mark.parametrize("behind", [("second",), ("second", "third")], ids=["next", "further on"])
 async def test_a_reader_hears_of_a_session_before_its_writer_has_written(
-    platform: Platform,
+    platform: Platform, behind: tuple[str, ...]
 ) -> None:
-    deeds, echo = await platform.start("deeds"), await platform.start("echo")
-    session = await platform.submit(a_chain("deeds", "echo"), {"do": "wait"})
+    deeds = await platform.start("deeds")
+    *_, last = [await platform.start("echo", name) for name in behind]
+    session = await platform.submit(a_chain("deeds", *behind), {"do": "wait"})
     await platform.noted(deeds, "waiting")
     # a first message that does not bring the Start along is for those who know of the session
-    header = Header(session, 1, "n2", "n1", "Ch1", 0)
-    await platform.inboxes.put(echo.instance, codec.encode(header), orjson.dumps("at once"))
+    at = len(behind)
+    header = Header(session, 1, f"n{at + 1}", f"n{at}", f"Ch{at}", 0)
+    await platform.inboxes.put(last.instance, codec.encode(header), orjson.dumps("at once"))
     await until(lambda: platform.store.result_count(session, "Out"), 10)
     await platform.store.stop(session, "enough")
     assert (await platform.ended(session)).status == "canceled"
     assert await platform.results(session) == ["at once"]
-
-
-async def test_those_further_on_hear_of_it_as_early(platform: Platform) -> None:
-    deeds, _ = await platform.start("deeds"), await platform.start("echo", "second")
-    third = await platform.start("echo", "third")
-    session = await platform.submit(a_chain("deeds", "second", "third"), {"do": "wait"})
-    await platform.noted(deeds, "waiting")
-    header = Header(session, 1, "n3", "n2", "Ch2", 0)
-    await platform.inboxes.put(third.instance, codec.encode(header), orjson.dumps("at once"))
-    await until(lambda: platform.store.result_count(session, "Out"), 10)
-    await platform.store.stop(session, "enough")
-    assert (await platform.ended(session)).status == "canceled"
 
 
 async def test_a_busy_engine_tells_its_readers_with_the_first_message(platform: Platform) -> None:
