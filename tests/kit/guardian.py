@@ -49,6 +49,7 @@ class _Guardian:
     def dismiss(self) -> None:
         """Have it end what is left, now."""
         if self._process is not None and self._owner == os.getpid():
+            self.tell({"over": True})  # not only closed: there may be a copy of the pipe's end
             assert self._process.stdin
             self._process.stdin.close()
             self._process.wait()
@@ -90,11 +91,13 @@ def _born(pid: int) -> str:
 
 
 def watch() -> None:
-    """Read orders until the pipe closes; then end what is left."""
+    """Read orders until it is over, or the pipe closes; then end what is left."""
     guarded: dict[int, dict[str, Any]] = {}
     folders: set[str] = set()
     for line in sys.stdin:
         order = json.loads(line)
+        if "over" in order:
+            break
         if "gone" in order:
             guarded.pop(order["gone"], None)
         else:

@@ -229,10 +229,10 @@ class SocketLine(Line):
         """Write what waits while the author's code is at work for long, in a thread of its own."""
         while True:
             self._late.wait()
-            if self._ended:
-                return
             time.sleep(FLUSH_AT_LAST)
             self._late.clear()
+            if self._ended:  # asked last, for it may have ended meanwhile
+                return
             try:
                 self.flush()
             except ParentGoneError:  # the loop finds out by itself

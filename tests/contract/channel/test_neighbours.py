@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import socket
+import stat
 import sys
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
@@ -281,8 +282,10 @@ def unix_sockets() -> int:
     """Return how many Unix sockets this process has open."""
     count = 0
     for fd in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208 - as numbers
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as sock:
-            count += sock.family == socket.AF_UNIX
+        with contextlib.suppress(OSError):  # that of the folder itself is closed by now
+            if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                with socket.socket(fileno=os.dup(fd)) as sock:
+                    count += sock.family == socket.AF_UNIX
     return count
 
 

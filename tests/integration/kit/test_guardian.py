@@ -49,3 +49,11 @@ def test_servers_of_a_run_that_was_killed_end_and_leave_no_folder() -> None:
         run.send_signal(signal.SIGKILL)
     wait_until(lambda: not alive(*pids), 20, what="the servers end")
     wait_until(lambda: not any(Path(folder).exists() for _, folder in lines), 20)
+
+
+def test_a_run_ends_although_a_copy_of_the_pipe_stays_open() -> None:
+    code = (
+        "import os; from tests.kit import guardian; guardian.begin();"
+        "os.dup(guardian._guardian._process.stdin.fileno())"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=Path.cwd(), timeout=20, check=True)
