@@ -18,19 +18,20 @@ class Splitter:
         """Begin with nothing."""
         self._rest = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Take more bytes; yield every body that is whole now."""
+    def feed(self, data: bytes | memoryview) -> Iterator[memoryview]:
+        """Take more bytes; yield every body that is whole now, to be read before ``data`` changes."""
         if self._rest:
             self._rest += data
             if len(self._rest) < LENGTH + int.from_bytes(self._rest[:LENGTH], "big"):
                 return  # a large body, far from whole: not copied again for each piece of it
             data = bytes(self._rest)
             self._rest.clear()
+        view = memoryview(data)
         at, end = 0, len(data)
         while end - at >= LENGTH:
-            stop = at + LENGTH + int.from_bytes(data[at : at + LENGTH], "big")
+            stop = at + LENGTH + int.from_bytes(view[at : at + LENGTH], "big")
             if stop > end:
                 break
-            yield data[at + LENGTH : stop]
+            yield view[at + LENGTH : stop]
             at = stop
-        self._rest += data[at:]
+        self._rest += view[at:]

@@ -15,9 +15,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 
 from blueengine.errors import BlueEngineError, DataTypeError, Refuse, RetryLater
@@ -45,12 +47,14 @@ _LAST = {"finish", "error"}
 _SAID = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 
 
-@dataclass(slots=True)
-class _Call:
+class _Call(msgspec.Struct, eq=False):
     """A call of process_func at work, or put aside half-way."""
 
     work: frames.Work
-    started: int
+    at: int
+    """Which of the calls of ``work`` it is."""
+    started: int = 0
+    """In microseconds since the epoch, if it was put aside."""
     results: Generator[Any, None, None] | None = None
     """What is still to come of it; None before it is made, and after one that returned a message."""
     busy: float = 0.0
@@ -64,8 +68,9 @@ class _Session:
     begin: frames.Begin
     context: Context
     call: _Call | None = None
-    waiting: deque[frames.Work] = field(default_factory=deque)
-    """Calls that came while the session was held, or another call was at work."""
+    """The one that was put aside half-way when the session was held."""
+    waiting: deque[tuple[frames.Work, int]] = field(default_factory=deque)
+    """Calls that are still to be made: which ones of what the parent asked for."""
     resting: _Call | None = None
     """A call that is to be made again after a while."""
     starting: bool = False
@@ -91,7 +96,7 @@ class Worker:
         self.line = line
         self._sessions: dict[int, _Session] = {}
         self._batched = step.batch_size > 1
-        self._batch: Batch[tuple[_Session, frames.Work]] = Batch(step.batch_size)
+        self._batch: Batch[tuple[_Session, frames.Work, int]] = Batch(step.batch_size)
         self._counts: dict[str, float] = {}
         self._times: dict[str, tuple[int, float]] = {}
         self._init_data: Any = None
@@ -234,10 +239,10 @@ class Worker:
     def _process(self, work: frames.Work) -> None:
         session = self._sessions.get(work.no)
         if session is None:  # its start_func failed, or it was told to leave
-            for _ in work.singly():
-                self.line.done(work.no, time.time_ns() // 1000, 0)
+            for _ in range(work.calls):
+                self.line.done(work.no, 0)
             return
-        session.waiting += work.singly()
+        session.waiting += zip(repeat(work), range(work.calls))
         if session.call is None and session.resting is None:
             self._go_on(session)
 
@@ -254,22 +259,24 @@ class Worker:
                 return
             if session.resting or self._flags.is_held(no, self._index):
                 return
-            if self._batched and session.call is None and not session.waiting[0].last:
-                self._join_batch(session, session.waiting.popleft())
-                continue
-            if session.call is None:
-                session.call = _Call(session.waiting.popleft(), time.time_ns() // 1000)
-            self._run(session, session.call)
+            call, session.call = session.call, None
+            if call is None:
+                work, at = session.waiting.popleft()
+                if self._batched and not work.last:
+                    self._join_batch(session, work, at)
+                    continue
+                call = _Call(work, at)
+            self._run(session, call)
 
     def _run(self, session: _Session, call: _Call) -> None:
         """Make a call, or go on with it, until it is done or the session is held."""
-        no, flags, index = session.begin.no, self._flags, self._index
+        no = session.begin.no
         self.line.see_to_it()
         began = time.monotonic()
         error = code = trace = ""
         try:
             if call.results is None:
-                result = self._made(session, call.work)
+                result = self._made(session, call.work, call.at)
                 if type(result) is dict:  # as of nearly every call: not asked what else it may be
                     self._emit(session, result)
                 else:
@@ -277,45 +284,44 @@ class Worker:
             if call.results is not None:
                 for message in call.results:
                     self._emit(session, message)
-                    if session.over or flags.is_raised(no):
+                    if session.over or self._flags.is_raised(no):
                         break
-                    if flags.is_held(no, index):
-                        call.busy += time.monotonic() - began
+                    if self._flags.is_held(no, self._index):
+                        session.call = _put_aside(call, began)
                         return
                     self.line.flush_in_time()
                 call.results.close()
         except RetryLater as exc:
             if call.tries < exc.attempts:
-                call.busy += time.monotonic() - began
-                self._rest(session, call, exc.after)
+                self._rest(session, _put_aside(call, began), exc.after)
                 return
             error, code = _exhausted(exc), exc.code
         except BaseException as exc:  # noqa: BLE001 - whatever the author's code raises is reported
             error, trace = explain(exc)
             code = exc.code if isinstance(exc, BlueEngineError) else "engine-exception"
-        session.call = None
         now = time.monotonic()
         busy = int((call.busy + now - began) * 1e6)
         self._tell_done(no, call.started, busy, error, code, trace, now)
 
-    def _tell_done(  # noqa: PLR0917 - for every call: names would cost more
+    def _tell_done(  # noqa: PLR0917 - the fields of Done
         self,
         no: int,
         started: int,
         busy: int,
-        error: str = "",
-        code: str = "",
-        trace: str = "",
+        error: str,
+        code: str,
+        trace: str,
         now: float | None = None,
     ) -> None:
         if error:
+            started = started or _before(busy)
             self.line.send(frames.Done(no, started, busy, error, code, trace))
         else:
-            self.line.done(no, started, busy, now)
+            self.line.done(no, busy, started, now)
 
-    def _join_batch(self, session: _Session, work: frames.Work) -> None:
+    def _join_batch(self, session: _Session, work: frames.Work, at: int) -> None:
         batch = self._batch
-        if batch.add(session.begin.no, (session, work)):
+        if batch.add(session.begin.no, (session, work, at)):
             self._run_batch()
         elif len(batch) == 1:
             number = batch.number
@@ -328,12 +334,12 @@ class Worker:
 
     def _run_batch(self) -> None:
         """Make one call of all that waits, and answer each message by its own result."""
-        entries = [(s, w) for s, w in self._batch.take() if not self._is_over(s, w)]
+        entries = [entry for entry in self._batch.take() if not self._is_over(entry[0])]
         started, began = time.time_ns() // 1000, time.monotonic()
         ready, inputs = [], []
-        for session, work in entries:
+        for session, work, at in entries:
             try:
-                inputs.append(self._inputs(session, work))
+                inputs.append(self._inputs(session, work, at))
                 ready.append(session)
             except BaseException as exc:  # noqa: BLE001 - whatever a type raises is reported
                 self._answer(session, started, 0, exc)
@@ -353,9 +359,10 @@ class Worker:
         for session, result in zip(ready, results, strict=True):
             self._emit_result(session, result, started, busy)
 
-    def _is_over(self, session: _Session, work: frames.Work) -> bool:
-        if session.over or self._flags.is_raised(work.no):
-            self.line.done(work.no, time.time_ns() // 1000, 0)
+    def _is_over(self, session: _Session) -> bool:
+        no = session.begin.no
+        if session.over or self._flags.is_raised(no):
+            self.line.done(no, 0)
             return True
         return False
 
@@ -381,7 +388,7 @@ class Worker:
 
     def _rest(self, session: _Session, call: _Call, seconds: float) -> None:
         """Make a call again after a while; other sessions go on."""
-        session.call, session.resting = None, call
+        session.resting = call
 
         def wake() -> None:
             if session.resting is call:
@@ -407,7 +414,7 @@ class Worker:
                 code = "engine-exception"
             self._tell_done(no, call.started, int(call.busy * 1e6), error, code, trace)
         for _ in range(len(session.waiting) + self._batch.drop(no)):
-            self.line.done(no, time.time_ns() // 1000, 0)
+            self.line.done(no, 0)
         session.waiting.clear()
 
     def _emit(self, session: _Session, message: Any) -> None:
@@ -420,7 +427,8 @@ class Worker:
             )
         for port, value in message.items():
             if port in self._ports:
-                self.line.write(self._values.encode(session.begin, port, value))
+                payload, meta, file, size = self._values.encode(session.begin, port, value)
+                self.line.write(session.begin.no, port, payload, meta, file, size)
             elif port != STATUS:
                 raise DataTypeError(
                     f"step {self._step.name!r} wrote to {port!r}, which is not among its"
@@ -432,7 +440,7 @@ class Worker:
     def _emit_status(self, session: _Session, value: Any) -> None:
         if not isinstance(value, dict) or not isinstance(value.get("type"), str):
             raise DataTypeError('a Status message is {"type": "…", …}')
-        (body,) = self._values.encode(session.begin, STATUS, value).payloads
+        body, *_ = self._values.encode(session.begin, STATUS, value)
         self.line.send(frames.Say(session.begin.no, value["type"], body))
         session.over = session.over or value["type"] in _LAST
 
@@ -445,17 +453,17 @@ class Worker:
         result = function(*args)
         return self._await(result) if inspect.isawaitable(result) else result
 
-    def _inputs(self, session: _Session, work: frames.Work) -> dict[str, Any]:
+    def _inputs(self, session: _Session, work: frames.Work, at: int) -> dict[str, Any]:
         inputs = {}
         for item in work.items:
-            inputs[item.port] = self._values.decode(item, item.payloads[0], session.scratch)
+            inputs[item.port] = self._values.decode(item, item.payloads[at], session.scratch)
         return inputs
 
-    def _made(self, session: _Session, work: frames.Work) -> Any:
+    def _made(self, session: _Session, work: frames.Work, at: int) -> Any:
         """Make a call; what it returns may be of any kind."""
         if work.last:
             return self._step.end_func(session.context) if self._step.end_func else None
-        return self._step.process_func(session.context, self._inputs(session, work))
+        return self._step.process_func(session.context, self._inputs(session, work, at))
 
     def _results(self, result: Any) -> Generator[Any, None, None]:
         """Yield what a function returned or yields, whatever kind of function it is."""
@@ -491,6 +499,19 @@ class Worker:
             return await awaitable
 
         return self._loop.run_until_complete(wait())
+
+
+def _before(microseconds: int) -> int:
+    """Return when something began that took so long until now, in microseconds since the epoch."""
+    return time.time_ns() // 1000 - microseconds
+
+
+def _put_aside(call: _Call, began: float) -> _Call:
+    """Note how long a call was at work since ``began``."""
+    seconds = time.monotonic() - began
+    call.busy += seconds
+    call.started = call.started or _before(int(seconds * 1e6))
+    return call
 
 
 def _exhausted(exc: RetryLater) -> str:

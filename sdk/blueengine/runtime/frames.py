@@ -60,11 +60,10 @@ class Work(msgspec.Struct, array_like=True, frozen=True, tag="work"):
     last: bool = False
     """Call end_func instead: every input of the step has ended and is done with."""
 
-    def singly(self) -> "list[Work]":
-        """Return the calls one by one."""
-        if len(self.items) != 1 or len(self.items[0].payloads) == 1:
-            return [self]
-        return [Work(self.no, [item]) for item in self.items[0].singly()]
+    @property
+    def calls(self) -> int:
+        """How many calls that makes."""
+        return len(self.items[0].payloads) if len(self.items) == 1 else 1
 
 
 class Resume(msgspec.Struct, array_like=True, frozen=True, tag="resume"):
@@ -176,11 +175,11 @@ def pack(frames: Sequence[ToWorker] | Sequence[FromWorker]) -> bytes:
     return framed(_encoder.encode(frames))
 
 
-def to_worker(body: bytes) -> list[ToWorker]:
+def to_worker(body: bytes | memoryview) -> list[ToWorker]:
     """Return the frames a worker received."""
     return _to_worker.decode(body)
 
 
-def from_worker(body: bytes) -> list[FromWorker]:
+def from_worker(body: bytes | memoryview) -> list[FromWorker]:
     """Return the frames the parent received."""
     return _from_worker.decode(body)

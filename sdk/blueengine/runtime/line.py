@@ -52,24 +52,31 @@ class Line(ABC):
             self._out.append(frame)
         self.flush_in_time()
 
-    def write(self, out: frames.Out) -> None:
+    def write(  # noqa: PLR0917 - for every message: names would cost more
+        self, no: int, port: str, payload: bytes, meta: bytes, file: str, size: int
+    ) -> None:
         """Queue a message, which goes with what is queued next; else see ``flush_in_time``.
 
         Messages of one port that follow each other share a frame.
         """
         with self._writing:
-            last, alone = self._last, bool(out.meta or out.file)
-            if last is not None and not alone and last.port == out.port and last.no == out.no:
-                last.payloads += out.payloads
-                last.size += out.size
+            last = self._last
+            if meta or file:
+                self._out.append(frames.Out(no, port, [payload], meta, file, size))
+                self._last = None
+            elif last is not None and last.port == port and last.no == no:
+                last.payloads.append(payload)
+                last.size += size
             else:
-                self._out.append(out)
-                self._last = None if alone else out
+                self._last = frames.Out(no, port, [payload], meta, file, size)
+                self._out.append(self._last)
             self._messages += 1
-            self._bytes += len(out.payloads[0])
+            self._bytes += len(payload)
 
-    def done(self, no: int, started: int, busy: int, now: float | None = None) -> None:
+    def done(self, no: int, busy: int, started: int = 0, now: float | None = None) -> None:
         """Queue that a call has returned, ``now`` by the monotonic clock.
+
+        It took ``busy`` microseconds until now, unless it is known when it ``started``.
 
         Those of one session share a frame. Who has nothing more to do writes it (``flush``), who
         makes a further call sees to it (``see_to_it``): to wake a thread for every call would cost
@@ -83,14 +90,14 @@ class Line(ABC):
             else:
                 if done is not None:
                     self._close_runs()
+                started = started or time.time_ns() // 1000 - busy
                 self._done = frames.Done(no, started, busy)
         if self._is_due(time.monotonic() if now is None else now):
             self.flush()
 
+    @abstractmethod
     def see_to_it(self) -> None:
         """See that what is queued is written in time although the author's code is about to run."""
-        if self._out or self._done:
-            self._flush_later()
 
     def _close_runs(self) -> None:
         """Let what is queued next stand behind all that was queued so far."""
@@ -156,6 +163,8 @@ class SocketLine(Line):
         self._splitter = Splitter()
         self._received: list[frames.ToWorker] = []
         self._late = threading.Event()
+        self._asleep = True
+        """Whether the thread that writes late waits to be told that something is queued."""
         self._flusher: threading.Thread | None = None
         self._ended = False
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
@@ -182,10 +191,8 @@ class SocketLine(Line):
             self._flushed_at = time.monotonic()  # what comes of this may share a write
             if not size:
                 raise ParentGoneError
-            data = bytes(self._room[:size])
-            self._received = [
-                f for body in self._splitter.feed(data) for f in frames.to_worker(body)
-            ]
+            bodies = self._splitter.feed(self._room[:size])
+            self._received = [f for body in bodies for f in frames.to_worker(body)]
             self._received.reverse()
         if self._timers:
             self._do_what_is_due()
@@ -218,8 +225,14 @@ class SocketLine(Line):
         except OSError:
             raise ParentGoneError from None
 
+    def see_to_it(self) -> None:
+        """See that what is queued is written in time although the author's code is about to run."""
+        if self._asleep and (self._out or self._done):
+            self._flush_later()
+
     def _flush_later(self) -> None:
-        if not self._late.is_set():
+        if self._asleep:
+            self._asleep = False
             self._late.set()
             if self._flusher is None:
                 self._flusher = threading.Thread(target=self._flush_late, daemon=True)
@@ -231,6 +244,7 @@ class SocketLine(Line):
             self._late.wait()
             time.sleep(FLUSH_AT_LAST)
             self._late.clear()
+            self._asleep = True
             if self._ended:  # asked last, for it may have ended meanwhile
                 return
             try:

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from blueengine.runtime.standstill import Look
     from blueengine.runtime.taps import Tap
 
-WINDOW_MESSAGES: Final = 1024
+WINDOW_MESSAGES: Final = 4096
 WINDOW_BYTES: Final = 8 << 20
 """What a writer may have under way to one reader of a channel, or to the store of results, before
 it must wait: enough for the round trip of Kafka, behind which comes that of the credit."""
-LEAST_WINDOW_MESSAGES: Final = 256
+LEAST_WINDOW_MESSAGES: Final = 1024
 """What a writer of an older version may have under way. A reader does not know which it has, so
 what it does about full windows begins here."""
 RUN_MESSAGES: Final = 64

@@ -45,8 +45,8 @@ class Values:
         meta = codec.decode(Meta, item.meta) if item.meta else base.NO_META
         return self._inputs[item.port].decode(base.Incoming(payload, meta, file, scratch))
 
-    def encode(self, begin: frames.Begin, port: str, value: Any) -> frames.Out:
-        """Return what is written to an output.
+    def encode(self, begin: frames.Begin, port: str, value: Any) -> tuple[bytes, bytes, str, int]:
+        """Return payload, meta, file and size of what is written to an output.
 
         Raises:
             DataTypeError: The value does not fit.
@@ -55,8 +55,11 @@ class Values:
             payload, meta, file, size = self._forwards.write(value, begin.shared)
             if not file and begin.outbox and size > INLINE_LIMIT:
                 file, payload = self._write_out(begin, base.Encoded(payload)), b""
-            return frames.Out(begin.no, port, [payload], meta, file, size)
-        encoded = self._encode(port, value, stored=port in begin.stored)
+            return payload, meta, file, size
+        try:
+            encoded = self._outputs[port].encode(value, stored=port in begin.stored)
+        except DataTypeError as exc:
+            raise DataTypeError(f"channel {port!r}: {exc}") from exc
         payload, file, size = encoded.payload, "", len(encoded.payload)
         if encoded.file is not None:
             size = encoded.file.stat().st_size
@@ -65,13 +68,7 @@ class Values:
         if begin.outbox and size > INLINE_LIMIT:
             file, payload = self._write_out(begin, encoded), b""
         meta = codec.encode(encoded.meta) if encoded.meta else b""
-        return frames.Out(begin.no, port, [payload], meta, file, size)
-
-    def _encode(self, port: str, value: Any, *, stored: bool) -> base.Encoded:
-        try:
-            return self._outputs[port].encode(value, stored=stored)
-        except DataTypeError as exc:
-            raise DataTypeError(f"channel {port!r}: {exc}") from exc
+        return payload, meta, file, size
 
     def _write_out(self, begin: frames.Begin, encoded: base.Encoded) -> str:
         folder = Path(begin.outbox)

@@ -38,7 +38,7 @@ from blueengine.transport.kafka_client import (
 
 log = logging.getLogger(__name__)
 
-ENOUGH_BYTES: Final = 1 << 19
+ENOUGH_BYTES: Final = 1 << 20
 """A record of so much waits for no more to come."""
 MUCH_BYTES: Final = 1 << 15
 """Where so much came while a record was under way, the next one waits for more."""

@@ -166,7 +166,7 @@ async def test_what_a_reader_does_not_read_waits_in_the_writer_in_order(
     peer.settimeout(20)
     splitter, frames = Splitter(), list[bytes]()
     while len(frames) < 20:
-        frames += splitter.feed(await asyncio.to_thread(peer.recv, MIB))
+        frames += map(bytes, splitter.feed(await asyncio.to_thread(peer.recv, MIB)))
     await asyncio.wait_for(asyncio.gather(*later), 10)
     assert [bytes([seq]) * MIB in frame for seq, frame in enumerate(frames)][1:] == [True] * 19
     peer.close()

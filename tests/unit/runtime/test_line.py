@@ -3,7 +3,6 @@
 import socket
 import threading
 
-from blueengine.runtime import frames
 from blueengine.runtime.line import SocketLine
 from tests.kit.wait import wait_until
 
@@ -13,7 +12,7 @@ def test_a_line_that_ends_while_its_thread_waits_to_write_late_takes_the_thread_
     ours, theirs = socket.socketpair()
     with ours, theirs:
         line = SocketLine(theirs)
-        line.write(frames.Out(1, "Out", [b"x"], b"", "", 1))
+        line.write(1, "Out", b"x", b"", "", 1)
         line.see_to_it()
         assert set(threading.enumerate()) - before
         line.end()
