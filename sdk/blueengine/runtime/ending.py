@@ -5,9 +5,10 @@ import logging
 import shutil
 from collections.abc import Callable
 
+from blueengine.errors import BlueEngineError
 from blueengine.runtime import frames, logs
 from blueengine.runtime.instance import Instance
-from blueengine.runtime.part import Call, Part, State, StepRun
+from blueengine.runtime.part import Call, Part, State, StepRun, Verdict
 from blueengine.runtime.sending import Sender
 from blueengine.transport.blobs import node_prefix, session_prefix
 from blueengine.wire.report import Fault, Outcome
@@ -28,6 +29,7 @@ class Endings:
         self._sender = sender
         self.on_call: Callable[[Part, StepRun], None] = _nobody
         """Makes a call that waits; set by whoever feeds the workers."""
+        sender.on_lost, sender.on_settled = self._on_lost, self._on_settled
 
     def look_for_end(self, part: Part) -> None:
         """End a part that has nothing more to do."""
@@ -78,6 +80,7 @@ class Endings:
         if not part.live:
             return
         part.state, part.live = State.ENDING, False
+        part.verdict = Verdict(outcome, fault, again)
         if outcome is Outcome.FINISHED:
             self._instance.crashed.clear()
             self._sender.end_channels(part)
@@ -85,30 +88,6 @@ class Endings:
         if part.unbegun or any(run.in_flight for run in part.steps):
             self._instance.flags.raise_(part.no)
 
-        def close() -> None:
-            logs.write(self._instance.ledger, part)
-            results, tally = part.take_unsaved(), part.tally()
-            since = part.counts.released
-            ran = None if since is None else asyncio.get_running_loop().time() - since
-            self._instance.numbers.ended(outcome, ran)
-            how, why, retry = outcome, fault, again
-            if part.sent.lost and outcome is Outcome.FINISHED:  # its readers wait for what was lost
-                how, retry = Outcome.FAILED, part.sent.lost.retriable
-                why = self._instance.fault(part, part.sent.lost.code, str(part.sent.lost))
-            self._instance.report(
-                self._instance.ledger.close(part.key, how, why, tally, again=retry, results=results)
-            )
-
-        def close_when_sent() -> None:
-            part.sent.on_settled = _nothing
-            if outcome is Outcome.FINISHED and part.sent.under_way and not part.sent.lost:
-                part.sent.on_settled = close_when_sent
-                self._instance.unsettled.add(part.key)
-            else:
-                self._instance.unsettled.discard(part.key)
-                close()
-
-        part.on_ended = close_when_sent
         if outcome is Outcome.FINISHED and any(output.routes for output in part.channels.values()):
             # Who reads this part's outputs waits for them: they are written before all else is done,
             # and the report goes in a write of its own, for Redis answers nobody before it has done
@@ -153,9 +132,36 @@ class Endings:
 
     def leave_when_idle(self, part: Part) -> None:
         """Report and forget a part that ended, once its workers have answered all."""
-        if part.state is State.ENDING and part.dismissed and not _is_owed(part):
-            part.on_ended()
+        if part.verdict and part.state is State.ENDING and part.dismissed and not _is_owed(part):
+            self._report_when_sent(part, part.verdict)
             self.drop(part)
+
+    def _report_when_sent(self, part: Part, verdict: Verdict) -> None:
+        if verdict.outcome is Outcome.FINISHED and not part.sent.settled:
+            self._instance.unsettled[part.key] = verdict
+        else:
+            self._report(part, verdict)
+
+    def _on_settled(self, part: Part) -> None:
+        if verdict := self._instance.unsettled.pop(part.key, None):
+            self._report(part, verdict)
+
+    def _on_lost(self, part: Part, error: BlueEngineError) -> None:
+        self.fail(part, error.code, str(error), again=error.retriable)
+
+    def _report(self, part: Part, verdict: Verdict) -> None:
+        logs.write(self._instance.ledger, part)
+        results, tally = part.take_unsaved(), part.tally()
+        since = part.counts.released
+        ran = None if since is None else asyncio.get_running_loop().time() - since
+        self._instance.numbers.ended(verdict.outcome, ran)
+        how, why, again = verdict.outcome, verdict.fault, verdict.again
+        if part.sent.lost and how is Outcome.FINISHED:  # its readers wait for what was lost
+            how, again = Outcome.FAILED, part.sent.lost.retriable
+            why = self._instance.fault(part, part.sent.lost.code, str(part.sent.lost))
+        self._instance.report(
+            self._instance.ledger.close(part.key, how, why, tally, again=again, results=results)
+        )
 
     def drop(self, part: Part) -> None:
         """Forget a part and remove what was kept for it on disk."""
@@ -189,10 +195,6 @@ class Endings:
             self._instance.blobs.remove_below(outbox(part))
         if self._instance.porter is not None:
             self._instance.porter.drop(part)
-
-
-def _nothing() -> None:
-    pass
 
 
 def _is_owed(part: Part) -> bool:

@@ -200,7 +200,9 @@ class Host:
         log.error("%s; the sessions of this instance fail, or begin again", _FORGOT_WHY)
         for part in list(self._instance.parts.values()):
             self._endings.fail(part, _FORGOT, _FORGOT_WHY, again=True)
-        here = {part.key for part in self._instance.parts.values()} | self._instance.unsettled
+        here = {
+            part.key for part in self._instance.parts.values()
+        } | self._instance.unsettled.keys()
         for session, attempt, node in await self._instance.ledger.held() - here:
             self._instance.note_over(session, node, attempt)
             self._give_up((session, attempt, node), _FORGOT, _FORGOT_WHY)
@@ -212,7 +214,7 @@ class Host:
             over = self._instance.over
             found = {
                 key
-                for key in await self._instance.ledger.held() - self._instance.unsettled
+                for key in await self._instance.ledger.held() - self._instance.unsettled.keys()
                 if over.get((key[0], key[2]), 0) >= key[1]
             }
         for key in found & self._forgotten:  # seen twice: its end is not just being reported
@@ -384,21 +386,22 @@ class Host:
         if part.plan.record:
             on_cut = partial(self._on_recording_cut, part)
             part.recording = Recording(instance.blobs, part.key, on_cut)
-        part.sent.on_lost = partial(self._on_lost, part)
         return part
 
     def _step_run(self, part: Part, index: int, worker: WorkerProcess) -> StepRun:
         step = self._instance.steps[index]
+        linked = [name for name in step.required_channels if self._is_linked(part, name)]
+        if not linked:
+            return StepRun(index, worker, Join(keep=step.keep_channels))
+        here = self._instance
+        disk = part.disk or Disk(here.folder, here.spool_bytes, memory=here.shared)
+        part.disk = disk
         spools: dict[str, Spool] = {}
 
         def queue(port: str) -> Spool:
-            here = self._instance
-            disk = part.disk or Disk(here.folder, here.spool_bytes, memory=here.shared)
-            part.disk = disk
             spool = spools[port] = Spool(disk)
             return spool
 
-        linked = [name for name in step.required_channels if self._is_linked(part, name)]
         join: Join[Message] = Join(linked, step.keep_channels, queue=queue)
         return StepRun(index, worker, join, spools=spools)
 
@@ -505,10 +508,6 @@ class Host:
 
     def _on_recording_cut(self, part: Part, why: str) -> None:
         log.warning("the recording of %s is not whole: %s", part.start.session, why)
-
-    def _on_lost(self, part: Part, exc: BlueEngineError) -> None:
-        """A message of a part cannot be delivered."""
-        self._endings.fail(part, exc.code, str(exc), again=exc.retriable)
 
     def _on_run(self, header: Header, payloads: Sequence[bytes]) -> None:
         part = self._instance.by_node.get((header.session, header.node))

@@ -19,7 +19,7 @@ from blueengine.wire import plan as plans
 from blueengine.wire.command import Start
 from blueengine.wire.envelope import Kind
 from blueengine.wire.plan import CLIENT, Plan
-from blueengine.wire.report import Tally
+from blueengine.wire.report import Fault, Outcome, Tally
 from blueengine.wire.spec import FORWARD
 
 if TYPE_CHECKING:
@@ -304,10 +304,6 @@ _NO_PROBES: Final[Mapping[str, int]] = {}
 _NO_TAPS: Final[Mapping[str, "Tap"]] = {}
 
 
-def _ignore(_: BlueEngineError) -> None:
-    pass
-
-
 @dataclass(slots=True)
 class Sent:
     """What a part sent over a separate transport, which may lose what the ledger does not."""
@@ -316,22 +312,29 @@ class Sent:
     """Messages that are not known to have arrived."""
     lost: BlueEngineError | None = None
     """Why one of them will not."""
-    on_lost: Callable[[BlueEngineError], None] = _ignore
-    on_settled: Callable[[], None] = _nothing
-    """Called when all has arrived, or something will not."""
 
-    def settle(self, error: BaseException | None) -> None:
-        """Note that one message arrived, or did not."""
-        self.under_way -= 1
-        if isinstance(error, BlueEngineError) and self.lost is None:
-            self.lost = error
-            self.on_lost(error)
-        if self.lost or not self.under_way:
-            self.on_settled()
+    @property
+    def settled(self) -> bool:
+        """Whether all has arrived, or something will not."""
+        return self.lost is not None or not self.under_way
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a part ends."""
+
+    outcome: Outcome
+    fault: Fault | None
+    again: bool
+    """Whether another attempt may help."""
 
 
 class Part:
-    """A session's state in this instance."""
+    """A session's state in this instance.
+
+    It refers to nothing that refers to it, else it would stay until Python looks for cycles: one of
+    ten thousand objects takes milliseconds, in which everything waits.
+    """
 
     recording: "Recording | None" = None
     """Of what it receives; only when the session is recorded."""
@@ -379,8 +382,8 @@ class Part:
         self.dismissed = False
         """Whether the workers were told that it is over."""
         self.sent = Sent()
-        self.on_ended: Callable[[], None] = _nothing
-        """Reports the outcome; set when it is decided."""
+        self.verdict: Verdict | None = None
+        """Set once, when its end is decided."""
         self.cancel_kill: Callable[[], None] = _nothing
         """Calls off the end of workers that ignore a stop."""
         self.pushes: Pushes | None = None

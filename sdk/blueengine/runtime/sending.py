@@ -1,9 +1,11 @@
 """Messages of a part on their way to their readers, and credits to its writers."""
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
+from typing import NoReturn
 
-from blueengine.errors import ChannelError
+from blueengine.errors import BlueEngineError, ChannelError
 from blueengine.kit.redis_link import Reply
 from blueengine.runtime import frames
 from blueengine.runtime.instance import Instance
@@ -14,12 +16,20 @@ from blueengine.wire.envelope import Header, Kind
 from blueengine.wire.plan import CLIENT
 
 
+def _nobody(*_: object) -> NoReturn:
+    raise RuntimeError("nobody ends parts")
+
+
 class Sender:
     """Numbers messages and hands them to the transport."""
 
     def __init__(self, instance: Instance) -> None:
         """Send for the parts of ``instance``."""
         self._instance = instance
+        self.on_lost: Callable[[Part, BlueEngineError], None] = _nobody
+        """Called when a message of a part will not arrive; set by whoever ends parts."""
+        self.on_settled: Callable[[Part], None] = _nobody
+        """Called when all that a part sent has arrived, or something will not."""
 
     def announce(self, part: Part) -> None:
         """Tell nodes that are near of the session before there is anything to read.
@@ -102,9 +112,14 @@ class Sender:
         else:
             self._instance.report(sent)
 
-    @staticmethod
-    def _on_sent(part: Part, sent: "asyncio.Future[Reply]") -> None:
-        part.sent.settle(None if sent.cancelled() else sent.exception())
+    def _on_sent(self, part: Part, sent: "asyncio.Future[Reply]") -> None:
+        part.sent.under_way -= 1
+        error = None if sent.cancelled() else sent.exception()
+        if isinstance(error, BlueEngineError) and part.sent.lost is None:
+            part.sent.lost = error
+            self.on_lost(part, error)
+        if part.sent.settled:
+            self.on_settled(part)
 
     def end_channels(self, part: Part) -> None:
         """Tell readers that nothing more comes, and writers that nothing more is read."""
