@@ -1,8 +1,10 @@
 """`blueengine.testing.running`: an engine as an instance runs it, without a platform."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 
 from blueengine import BlueEngine, Context, Fail, File, Refuse
 from blueengine.errors import DeclarationError
+from blueengine.runtime.part import Part
 from blueengine.testing import SessionFailed, load, running
 
 Inputs = dict[str, Any]
@@ -179,6 +182,30 @@ def test_large_payloads_and_files_travel_as_they_do_in_production(tmp_path: Path
 def test_many_messages_flow_with_bounded_windows() -> None:
     with running(an_engine(echo)) as engine:
         assert engine.run(Control=range(2000)).outputs["Out"] == [*range(2000)]
+
+
+@pytest.mark.parametrize("joined", [False, True], ids=["alone", "joined"])
+@pytest.mark.parametrize("well", [True, False], ids=["finished", "failed"])
+def test_a_session_that_is_over_is_gone_without_a_search_for_cycles(
+    *, well: bool, joined: bool
+) -> None:
+    def process(_: Context, inputs: Inputs) -> Any:
+        if not well:
+            raise Fail("no")
+        return {"Out": inputs["Boxes"]}
+
+    ports = ["Control", "Boxes"] if joined else ["Boxes"]
+    declared = {"input_channels": ports, "required_channels": ports if joined else []}
+    with running(an_engine(process, **declared)) as engine:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                with nullcontext() if well else pytest.raises(SessionFailed):
+                    engine.run(**{port: [1] for port in ports})
+            assert not any(isinstance(known, Part) for known in gc.get_objects())
+        finally:
+            gc.enable()
 
 
 def a_pipeline() -> BlueEngine:
