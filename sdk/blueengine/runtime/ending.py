@@ -180,7 +180,7 @@ class Endings:
         for run in part.steps:
             run.worker.part_from(part.no)
         part.close()
-        part.pushes = part.recording = None  # they refer to it
+        part.pushes = None  # they refer to it
         self._remove_files(part)
         if not self._instance.parts:
             self._instance.empty.set()

@@ -384,7 +384,7 @@ class Host:
         if part.plan.interactive:
             part.pushes = Pushes(part, instance, partial(self._on_pushed, part))
         if part.plan.record:
-            on_cut = partial(self._on_recording_cut, part)
+            on_cut = partial(_on_recording_cut, start.session)
             part.recording = Recording(instance.blobs, part.key, on_cut)
         return part
 
@@ -505,9 +505,6 @@ class Host:
         for key in unheard & self._unheard:  # seen twice: its Start is not just on its way
             self._give_up(key, exc.code, str(exc))
         self._unheard = unheard
-
-    def _on_recording_cut(self, part: Part, why: str) -> None:
-        log.warning("the recording of %s is not whole: %s", part.start.session, why)
 
     def _on_run(self, header: Header, payloads: Sequence[bytes]) -> None:
         part = self._instance.by_node.get((header.session, header.node))
@@ -679,3 +676,7 @@ class Host:
 
 
 _NO_TALLY: Final = Tally()
+
+
+def _on_recording_cut(session: str, why: str) -> None:
+    log.warning("the recording of %s is not whole: %s", session, why)
