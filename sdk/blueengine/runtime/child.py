@@ -31,7 +31,7 @@ from blueengine.runtime.batches import Batch
 from blueengine.runtime.context import Context, Flags
 from blueengine.runtime.declare import UNHEARD, WORKER_VARIABLE, BlueEngine, Step
 from blueengine.runtime.explain import explain
-from blueengine.runtime.line import Line, ParentGoneError, SocketLine
+from blueengine.runtime.line import Line, ParentGoneError, SocketLine, began_ago
 from blueengine.runtime.logger import SessionLogger
 from blueengine.runtime.values import Values
 from blueengine.settings.system import SystemSettings
@@ -314,7 +314,7 @@ class Worker:
         now: float | None = None,
     ) -> None:
         if error:
-            started = started or _before(busy)
+            started = started or began_ago(busy)
             self.line.send(frames.Done(no, started, busy, error, code, trace))
         else:
             self.line.done(no, busy, started, now)
@@ -427,8 +427,8 @@ class Worker:
             )
         for port, value in message.items():
             if port in self._ports:
-                payload, meta, file, size = self._values.encode(session.begin, port, value)
-                self.line.write(session.begin.no, port, payload, meta, file, size)
+                encoded = self._values.encode(session.begin, port, value)
+                self.line.write(session.begin.no, port, *encoded)
             elif port != STATUS:
                 raise DataTypeError(
                     f"step {self._step.name!r} wrote to {port!r}, which is not among its"
@@ -501,16 +501,11 @@ class Worker:
         return self._loop.run_until_complete(wait())
 
 
-def _before(microseconds: int) -> int:
-    """Return when something began that took so long until now, in microseconds since the epoch."""
-    return time.time_ns() // 1000 - microseconds
-
-
 def _put_aside(call: _Call, began: float) -> _Call:
     """Note how long a call was at work since ``began``."""
     seconds = time.monotonic() - began
     call.busy += seconds
-    call.started = call.started or _before(int(seconds * 1e6))
+    call.started = call.started or began_ago(int(seconds * 1e6))
     return call
 
 

@@ -5,19 +5,14 @@ import logging
 import shutil
 from collections.abc import Callable
 
-from blueengine.errors import BlueEngineError
 from blueengine.runtime import frames, logs
 from blueengine.runtime.instance import Instance
 from blueengine.runtime.part import Call, Part, State, StepRun, Verdict
-from blueengine.runtime.sending import Sender
+from blueengine.runtime.sending import Sender, nobody
 from blueengine.transport.blobs import node_prefix, session_prefix
 from blueengine.wire.report import Fault, Outcome
 
 log = logging.getLogger(__name__)
-
-
-def _nobody(_part: Part, _run: StepRun) -> None:
-    raise RuntimeError("nobody feeds the workers")
 
 
 class Endings:
@@ -27,9 +22,9 @@ class Endings:
         """End parts of ``instance``, whose readers are told through ``sender``."""
         self._instance = instance
         self._sender = sender
-        self.on_call: Callable[[Part, StepRun], None] = _nobody
+        self.on_call: Callable[[Part, StepRun], None] = nobody
         """Makes a call that waits; set by whoever feeds the workers."""
-        sender.on_lost, sender.on_settled = self._on_lost, self._on_settled
+        sender.on_settled = self._on_settled
 
     def look_for_end(self, part: Part) -> None:
         """End a part that has nothing more to do."""
@@ -138,16 +133,16 @@ class Endings:
 
     def _report_when_sent(self, part: Part, verdict: Verdict) -> None:
         if verdict.outcome is Outcome.FINISHED and not part.sent.settled:
-            self._instance.unsettled[part.key] = verdict
+            self._instance.unsettled.add(part.key)
         else:
             self._report(part, verdict)
 
     def _on_settled(self, part: Part) -> None:
-        if verdict := self._instance.unsettled.pop(part.key, None):
-            self._report(part, verdict)
-
-    def _on_lost(self, part: Part, error: BlueEngineError) -> None:
-        self.fail(part, error.code, str(error), again=error.retriable)
+        if lost := part.sent.lost:
+            self.fail(part, lost.code, str(lost), again=lost.retriable)
+        if part.verdict and part.key in self._instance.unsettled:
+            self._instance.unsettled.discard(part.key)
+            self._report(part, part.verdict)
 
     def _report(self, part: Part, verdict: Verdict) -> None:
         logs.write(self._instance.ledger, part)
@@ -180,7 +175,7 @@ class Endings:
         for run in part.steps:
             run.worker.part_from(part.no)
         part.close()
-        part.pushes = None  # they refer to it
+        part.pushes = None  # which refer to it
         self._remove_files(part)
         if not self._instance.parts:
             self._instance.empty.set()

@@ -200,9 +200,7 @@ class Host:
         log.error("%s; the sessions of this instance fail, or begin again", _FORGOT_WHY)
         for part in list(self._instance.parts.values()):
             self._endings.fail(part, _FORGOT, _FORGOT_WHY, again=True)
-        here = {
-            part.key for part in self._instance.parts.values()
-        } | self._instance.unsettled.keys()
+        here = {part.key for part in self._instance.parts.values()} | self._instance.unsettled
         for session, attempt, node in await self._instance.ledger.held() - here:
             self._instance.note_over(session, node, attempt)
             self._give_up((session, attempt, node), _FORGOT, _FORGOT_WHY)
@@ -214,7 +212,7 @@ class Host:
             over = self._instance.over
             found = {
                 key
-                for key in await self._instance.ledger.held() - self._instance.unsettled.keys()
+                for key in await self._instance.ledger.held() - self._instance.unsettled
                 if over.get((key[0], key[2]), 0) >= key[1]
             }
         for key in found & self._forgotten:  # seen twice: its end is not just being reported

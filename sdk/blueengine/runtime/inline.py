@@ -62,9 +62,6 @@ class InlineLine(Line):
         else:
             self._loop.call_soon_threadsafe(super().flush)
 
-    def see_to_it(self) -> None:
-        """The loop does when the call is done, for it makes the call."""
-
     def _flush_later(self) -> None:
         if threading.get_ident() != self._thread:
             self.flush()  # in the loop, whoever has called it does so when the call is done

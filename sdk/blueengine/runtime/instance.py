@@ -15,7 +15,7 @@ from blueengine.ledger.instance import InstanceLedger
 from blueengine.runtime.context import Flags
 from blueengine.runtime.declare import BlueEngine, Step
 from blueengine.runtime.numbers import Numbers
-from blueengine.runtime.part import Part, Verdict
+from blueengine.runtime.part import Part
 from blueengine.transport.base import Transport
 from blueengine.transport.blobs import BlobError, BlobFolder
 from blueengine.wire.report import Fault
@@ -57,7 +57,7 @@ class Instance:
     over: dict[tuple[str, str], int] = field(default_factory=dict)
     """(session, node) -> last attempt that has ended here, of the parts that ended last. A late
     message must not begin one of them again."""
-    unsettled: dict[tuple[str, int, str], Verdict] = field(default_factory=dict)
+    unsettled: set[tuple[str, int, str]] = field(default_factory=set)
     """Parts that have ended here and report it when all they sent has arrived."""
     by_node: dict[tuple[str, str], Part] = field(default_factory=dict)
     numbers: Numbers = field(default_factory=Numbers)

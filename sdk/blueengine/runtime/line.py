@@ -23,6 +23,11 @@ FLUSH_BYTES: Final = 1 << 18
 """Messages, and their bytes, that share a write at the most."""
 
 
+def began_ago(microseconds: int) -> int:
+    """Return when something began that took so long until now, in microseconds since the epoch."""
+    return time.time_ns() // 1000 - microseconds
+
+
 class ParentGoneError(Exception):
     """The parent closed its end."""
 
@@ -90,14 +95,14 @@ class Line(ABC):
             else:
                 if done is not None:
                     self._close_runs()
-                started = started or time.time_ns() // 1000 - busy
-                self._done = frames.Done(no, started, busy)
+                self._done = frames.Done(no, started or began_ago(busy), busy)
         if self._is_due(time.monotonic() if now is None else now):
             self.flush()
 
-    @abstractmethod
     def see_to_it(self) -> None:
         """See that what is queued is written in time although the author's code is about to run."""
+        if self._out or self._done:
+            self._flush_later()
 
     def _close_runs(self) -> None:
         """Let what is queued next stand behind all that was queued so far."""
@@ -163,8 +168,6 @@ class SocketLine(Line):
         self._splitter = Splitter()
         self._received: list[frames.ToWorker] = []
         self._late = threading.Event()
-        self._asleep = True
-        """Whether the thread that writes late waits to be told that something is queued."""
         self._flusher: threading.Thread | None = None
         self._ended = False
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
@@ -225,14 +228,8 @@ class SocketLine(Line):
         except OSError:
             raise ParentGoneError from None
 
-    def see_to_it(self) -> None:
-        """See that what is queued is written in time although the author's code is about to run."""
-        if self._asleep and (self._out or self._done):
-            self._flush_later()
-
     def _flush_later(self) -> None:
-        if self._asleep:
-            self._asleep = False
+        if not self._late.is_set():
             self._late.set()
             if self._flusher is None:
                 self._flusher = threading.Thread(target=self._flush_late, daemon=True)
@@ -244,7 +241,6 @@ class SocketLine(Line):
             self._late.wait()
             time.sleep(FLUSH_AT_LAST)
             self._late.clear()
-            self._asleep = True
             if self._ended:  # asked last, for it may have ended meanwhile
                 return
             try:

@@ -332,8 +332,8 @@ class Verdict:
 class Part:
     """A session's state in this instance.
 
-    It refers to nothing that refers to it, else it would stay until Python looks for cycles: one of
-    ten thousand objects takes milliseconds, in which everything waits.
+    Once it is over it refers to nothing that refers to it, else it would stay until Python looks for
+    cycles: one of ten thousand objects takes milliseconds, in which everything waits.
     """
 
     recording: "Recording | None" = None

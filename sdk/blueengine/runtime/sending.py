@@ -16,8 +16,9 @@ from blueengine.wire.envelope import Header, Kind
 from blueengine.wire.plan import CLIENT
 
 
-def _nobody(*_: object) -> NoReturn:
-    raise RuntimeError("nobody ends parts")
+def nobody(*_: object) -> NoReturn:
+    """Stand for who is called, until somebody says that they are."""
+    raise RuntimeError("nobody is there to be called")
 
 
 class Sender:
@@ -26,10 +27,9 @@ class Sender:
     def __init__(self, instance: Instance) -> None:
         """Send for the parts of ``instance``."""
         self._instance = instance
-        self.on_lost: Callable[[Part, BlueEngineError], None] = _nobody
-        """Called when a message of a part will not arrive; set by whoever ends parts."""
-        self.on_settled: Callable[[Part], None] = _nobody
-        """Called when all that a part sent has arrived, or something will not."""
+        self.on_settled: Callable[[Part], None] = nobody
+        """Called when all that a part sent has arrived, or something will not; set by whoever ends
+        parts."""
 
     def announce(self, part: Part) -> None:
         """Tell nodes that are near of the session before there is anything to read.
@@ -117,7 +117,6 @@ class Sender:
         error = None if sent.cancelled() else sent.exception()
         if isinstance(error, BlueEngineError) and part.sent.lost is None:
             part.sent.lost = error
-            self.on_lost(part, error)
         if part.sent.settled:
             self.on_settled(part)
 

@@ -17,6 +17,7 @@ from blueengine.ledger.instance import InstanceLedger
 from blueengine.transport.blobs import BlobFolder, session_prefix
 from tests.kit.builders import a_session, an_engine_spec
 from tests.kit.servers import RealRedis
+from tests.kit.signals import signals
 from tests.kit.wait import until, wait_until
 
 SETTINGS = {
@@ -131,15 +132,8 @@ def test_without_redis_it_says_so_and_ends() -> None:
 
 def test_a_stop_while_redis_is_away_is_obeyed() -> None:
     with management("redis://127.0.0.1:1/0", PATIENCE_SECONDS="60") as process:
-        wait_until(lambda: _listens_to_signals(process.pid), 10)
+        wait_until(lambda: signal.SIGTERM in signals(process.pid, "SigCgt"), 10)
         ended(process)
-
-
-def _listens_to_signals(pid: int) -> bool:
-    """Whether SIGTERM no longer just kills it."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
-    return bool(int(caught.split()[1], 16) & (1 << (signal.SIGTERM - 1)))
 
 
 def test_a_wrong_setting_is_one_line() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from blueengine.wire import names
 from tests.integration.runtime.site import Platform, Site, a_chain, a_graph
-from tests.kit.engines.process import EngineProcess, Gate, alive
+from tests.kit.engines.process import Gate, alive
+from tests.kit.signals import signals
 from tests.kit.wait import until, wait_until
 
 
@@ -82,7 +83,7 @@ async def test_a_signal_during_init_ends_the_engine(site: Site, platform: Platfo
     engine = site.launch("deeds", environment={"DEEDS_INIT": "hang"})
     await platform.noted(engine, "init")
     # its worker may be there first; until the engine itself is, a signal does what it does by default
-    await until(lambda: _hears(engine, signal.SIGTERM))
+    await until(lambda: signal.SIGTERM in signals(engine.pid, "SigCgt"))
     engine.signal(signal.SIGTERM)
     assert engine.wait(8) == 0
     assert not list(engine.temp.iterdir())
@@ -149,10 +150,3 @@ async def test_a_killed_parent_takes_its_workers_along(platform: Platform) -> No
     engine.kill()
     wait_until(lambda: not alive(*workers))
     assert (await platform.ended(session)).status == "failed"
-
-
-def _hears(engine: EngineProcess, number: signal.Signals) -> bool:
-    """Whether a process has a handler for a signal, by the kernel's word."""
-    status = Path(f"/proc/{engine.pid}/status").read_text()
-    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
-    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
