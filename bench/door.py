@@ -1,6 +1,7 @@
 """The gateway beside its hot path: clients that wait, clients that follow, many stored sessions."""
 
 import asyncio
+import contextlib
 import json
 import os
 import time
@@ -15,13 +16,14 @@ from apps.restful.api import body, convert, schemas
 from apps.restful.service.orders import KnownOrder, Orders
 from apps.restful.service.shapes import Shapes
 from apps.restful.service.submit import WORKFLOW
-from apps.sessions.store import SCRIPTS, NewSession, SessionStore
+from apps.sessions.store import NewSession, SessionStore
 from bench import drive
 from bench.errors import BenchError
 from bench.lean_http import Connection, post
 from bench.measure import Section, Target, p50, p99
 from bench.sessions import Say
-from bench.stack import Stack
+from bench.stack import Stack, rewritten
+from bench.world import a_gateway, a_world
 from blueengine import ledger
 from blueengine.kit.redis_address import RedisAddress
 from blueengine.kit.redis_link import Link
@@ -306,30 +308,36 @@ def _get(path: str) -> bytes:
 
 
 async def _reading(stack: Stack, section: Section, many: int, *, rounds: int) -> None:
-    link = Link(RedisAddress.from_url(stack.url), scripts=ledger.load(*SCRIPTS))
-    await link.open()
-    try:
-        store = SessionStore(link)
-        few = await _store_ended(store, 0, FEW)
-        among_few = [await _read(stack, few) for _ in range(rounds)]
-        all_of_them = few + await _store_ended(store, FEW, many)
-        among_many = [await _read(stack, all_of_them) for _ in range(rounds)]
-    finally:
-        await link.close()
-    for name, taken in ((f"{FEW}", among_few), (f"{many:,}", among_many)):
-        section.add(f"GET session among {name}: p50", [p50(one) * 1000 for one in taken], "ms")
-        section.add(f"GET session among {name}: p99", [p99(one) * 1000 for one in taken], "ms")
-    section.ratio(
-        f"GET session: p99 among {many:,} ÷ among {FEW}",
-        [p99(one) for one in among_many],
-        [p99(one) for one in among_few],
-        GROWTH,
-    )
+    """Read sessions by turns where few and where very many are stored."""
+    worlds = {FEW: "few-stored", many: "many-stored"}
+    taken: defaultdict[int, list[list[float]]] = defaultdict(list)
+    async with contextlib.AsyncExitStack() as opened:
+        stored = {}
+        for count, name in worlds.items():
+            world = await opened.enter_async_context(a_world(stack, name))
+            await opened.enter_async_context(a_gateway(stack, world))
+            stored[count] = world.port, await _store_ended(world.store, count)
+            await rewritten(world.link)
+        for port, sessions in stored.values():
+            await _read(port, sessions)  # the first reads find a cold gateway
+        for _ in range(rounds):
+            for count, (port, sessions) in stored.items():
+                taken[count].append(await _read(port, sessions))
+    for count, rows in taken.items():
+        section.add(f"GET session among {count:,}: p50", [p50(row) * 1000 for row in rows], "ms")
+        section.add(f"GET session among {count:,}: p99", [p99(row) * 1000 for row in rows], "ms")
+    for what, of, target in (("p50", p50, None), ("p99", p99, GROWTH)):
+        section.ratio(
+            f"GET session: {what} among {many:,} ÷ among {FEW}",
+            [of(row) for row in taken[many]],
+            [of(row) for row in taken[FEW]],
+            target,
+        )
 
 
-async def _store_ended(store: SessionStore, first: int, end: int) -> list[str]:
+async def _store_ended(store: SessionStore, count: int) -> list[str]:
     """Store sessions that have ended."""
-    sessions = [f"session-process-workflow-0-1700000000.0-bench{n:021d}" for n in range(first, end)]
+    sessions = [f"session-process-workflow-0-1700000000.0-bench{n:021d}" for n in range(count)]
     for at in range(0, len(sessions), AT_ONCE):
         some = sessions[at : at + AT_ONCE]
         await asyncio.gather(*[store.submit(_ended(s), specs_version=-1, gateway="") for s in some])
@@ -350,9 +358,9 @@ def _ended(session: str) -> NewSession:
     )
 
 
-async def _read(stack: Stack, sessions: Sequence[str]) -> list[float]:
+async def _read(port: int, sessions: Sequence[str]) -> list[float]:
     """Read sessions all over the list, one after the other; seconds each."""
-    connection = await Connection.connect(stack.port)
+    connection = await Connection.connect(port)
     taken = []
     for number in range(READS):
         path = f"/api/v1/sessions/{sessions[number * 7919 % len(sessions)]}"

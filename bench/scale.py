@@ -21,7 +21,7 @@ from bench.measure import Section, Target
 from bench.recovery import ENGINE as BUSY
 from bench.recovery import noted
 from bench.sessions import Say
-from bench.stack import Stack
+from bench.stack import Stack, rewritten
 from bench.world import World, a_gateway, a_world, managements
 from blueengine import ledger
 from blueengine.kit.redis_address import RedisAddress
@@ -119,7 +119,7 @@ async def _pending(stack: Stack, section: Section, *, rounds: int, say: Say) -> 
             await opened.enter_async_context(a_gateway(stack, world))
         say(f"scale: making {MANY:,} pending sessions")
         await _fill(many.store, MANY)
-        await _rewritten(many.link)
+        await rewritten(many.link)
         for number in range(rounds):
             say(f"scale: pending sessions, round {number + 1} of {rounds}")
             for world in (few, many):
@@ -128,16 +128,6 @@ async def _pending(stack: Stack, section: Section, *, rounds: int, say: Say) -> 
     section.add("submits, few pending", rates["few"], "sessions/s")
     section.add(f"submits, {MANY:,} pending", rates["many"], "sessions/s")
     section.ratio("submits, many pending ÷ few", rates["many"], rates["few"])
-
-
-async def _rewritten(link: Link) -> None:
-    """Wait until Redis is done with its append-only file: a process of its own writes what it holds anew
-    whenever it has doubled, and takes CPU for it as long."""
-    async with asyncio.timeout(WITHIN):
-        while True:
-            if b"aof_rewrite_in_progress:0" in await link.send("INFO", "persistence"):
-                return
-            await asyncio.sleep(0.1)
 
 
 async def _submit_rate(port: int, request: bytes, *, seconds: float = 2.0) -> float:

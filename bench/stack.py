@@ -23,6 +23,7 @@ from blueengine.wire import names
 ENGINE: Final = Path(__file__).parent / "echo" / "engine.py"
 READY_SECONDS: Final = 30.0
 GRACE_SECONDS: Final = 5.0
+REWRITE_SECONDS: Final = 60.0
 CELERY_DB: Final = 1
 LINE_BYTES: Final = 64 << 20
 """The longest line a piped program may write."""
@@ -156,6 +157,19 @@ class Stack:
     async def gateway_answers(self, _name: str) -> bool:
         """Whether the gateway says that it is ready."""
         return await is_ready(self.port)
+
+
+async def rewritten(link: Link) -> None:
+    """Wait until Redis is done with its append-only file.
+
+    A process of its own writes what it holds anew whenever it has doubled, and takes CPU for it as long.
+
+    Raises:
+        TimeoutError: It is at it for too long.
+    """
+    async with asyncio.timeout(REWRITE_SECONDS):
+        while b"aof_rewrite_in_progress:1" in await link.send("INFO", "persistence"):  # noqa: ASYNC110 - Redis tells nobody when it is done
+            await asyncio.sleep(0.05)
 
 
 async def is_ready(port: int) -> bool:

@@ -15,7 +15,7 @@ from bench.errors import BenchError
 from bench.lean_http import Connection
 from bench.measure import Section, Target
 from bench.sessions import Say
-from bench.stack import Process, Stack
+from bench.stack import Process, Stack, rewritten
 
 ENGINES: Final = ("source", *drive.CHAIN, "sink")
 INLINE: Final = ("inline-source", *drive.INLINE, "inline-sink")
@@ -78,9 +78,7 @@ async def run(stack: Stack, *, quick: bool, say: Say) -> Section:
 async def _append_only(stack: Stack, word: str) -> None:
     """Switch the append-only file and wait until Redis has done what that needs."""
     await stack.link.send("CONFIG", "SET", "appendonly", word)
-    async with asyncio.timeout(60):
-        while b"aof_rewrite_in_progress:1" in await stack.link.send("INFO", "persistence"):  # noqa: ASYNC110 - Redis tells nobody when it is done
-            await asyncio.sleep(0.05)
+    await rewritten(stack.link)
 
 
 def _report(section: Section, found: Mapping[str, list[float]], aof: str) -> None:
