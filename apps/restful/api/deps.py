@@ -18,5 +18,14 @@ def parts_of(connection: HTTPConnection) -> Parts:
     return parts
 
 
-PartsOf = Annotated[Parts, Depends(parts_of)]
-WhoAsks = Annotated[Who, Depends(who_of)]
+async def _parts(connection: HTTPConnection) -> Parts:
+    return parts_of(connection)
+
+
+async def _who(connection: HTTPConnection) -> Who:
+    return who_of(connection)
+
+
+# FastAPI would call a plain function in a thread, and wait for it: more than all else a request costs
+PartsOf = Annotated[Parts, Depends(_parts)]
+WhoAsks = Annotated[Who, Depends(_who)]
