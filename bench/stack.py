@@ -23,7 +23,7 @@ from blueengine.wire import names
 ENGINE: Final = Path(__file__).parent / "echo" / "engine.py"
 READY_SECONDS: Final = 30.0
 GRACE_SECONDS: Final = 5.0
-REWRITE_SECONDS: Final = 60.0
+REWRITE_SECONDS: Final = 120.0
 CELERY_DB: Final = 1
 LINE_BYTES: Final = 64 << 20
 """The longest line a piped program may write."""

@@ -10,16 +10,23 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from fastapi import FastAPI
+
 from apps.restful.api.app import build
 from apps.restful.service.metrics import Metrics
 
 FILE = Path(__file__).parents[1] / "docs" / "openapi.json"
 
 
-def document() -> dict[str, Any]:
-    """Return the document; no part of a gateway is needed to make it."""
+def app() -> FastAPI:
+    """Return the application with its routes; no part of a gateway is needed to make it."""
     parts: Any = SimpleNamespace(metrics=Metrics())
-    return build(parts).openapi()
+    return build(parts)
+
+
+def document() -> dict[str, Any]:
+    """Return the document."""
+    return app().openapi()
 
 
 def text() -> str:

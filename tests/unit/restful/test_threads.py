@@ -1,19 +1,16 @@
-"""What FastAPI would call in a thread: it waits for that, which costs more than all else of a request."""
+"""What FastAPI would call in a thread: it waits for that, which costs about as much as an answer."""
 
 import inspect
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 
-from apps.restful.api.app import build
-from apps.restful.service.metrics import Metrics
+from scripts import write_openapi
 
-PARTS: Any = SimpleNamespace(metrics=Metrics())
-APP = build(PARTS)
+APP = write_openapi.app()
 ROUTES = [r for r in iter_route_contexts(APP.routes) if getattr(r, "dependant", None)]
 
 
