@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from bench import cpu
 from bench.errors import BenchError
 from bench.lean_http import Connection, post
+from bench.peers.bare_stage import Lines
 from bench.stack import Stack
 
 PAYLOAD: Final = {"text": "x" * 189}
@@ -178,6 +179,77 @@ class Celery:
             raise BenchError("Celery's client ended")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+class Bare:
+    """Chains of bare processes, whose last stage writes to us."""
+
+    def __init__(self) -> None:
+        """Have no chain yet; ``connect`` makes them."""
+        self._chains: dict[int, asyncio.WriteTransport] = {}
+        self._back: asyncio.Future[None] | None = None
+        self._message = msgspec.json.encode(PAYLOAD) + b"\n"
+
+    def came_back(self, _line: bytes) -> None:
+        """Take what the last stage wrote."""
+        if self._back:
+            self._back.set_result(None)
+
+    async def connect(self, length: int, first: str) -> None:
+        """Send messages for a chain of this length to its first stage."""
+        loop = asyncio.get_running_loop()
+        self._chains[length], _ = await loop.create_unix_connection(asyncio.Protocol, first)
+
+    async def latency(self, length: int, count: int, pause: float) -> list[float]:
+        """Return the seconds that each of ``count`` messages took through a chain, with a pause before each.
+
+        Raises:
+            BenchError: The last stage writes nothing.
+        """
+        taken = []
+        try:
+            async with asyncio.timeout(WAIT_SECONDS + count * pause):
+                for _ in range(count):
+                    await asyncio.sleep(pause)
+                    self._back = asyncio.get_running_loop().create_future()
+                    started = time.perf_counter()
+                    self._chains[length].write(self._message)
+                    await self._back
+                    taken.append(time.perf_counter() - started)
+        except TimeoutError:
+            raise BenchError("nothing comes through the chain of bare processes") from None
+        return taken
+
+    def close(self) -> None:
+        """Speak to no chain any more."""
+        for transport in self._chains.values():
+            transport.close()
+
+
+@asynccontextmanager
+async def bare_chains(stack: Stack, lengths: Sequence[int]) -> AsyncIterator[Bare]:
+    """Start chains of bare processes of these lengths."""
+    bare, folder = Bare(), stack.root / "bare"
+    folder.mkdir()
+    async with AsyncExitStack() as opened:
+        end = str(folder / "end")
+        server = await asyncio.get_running_loop().create_unix_server(
+            lambda: Lines(bare.came_back), end
+        )
+        opened.callback(server.close)
+        for length in lengths:
+            first = end
+            for number in range(length):
+                own, following = str(folder / f"{length}.{number}"), first
+                process = await stack.pipe("bench.peers.bare_stage", own, following)
+                opened.push_async_callback(stack.end, process)
+                assert process.stdout is not None
+                if await process.stdout.readline() != b"ready\n":
+                    raise BenchError("a stage of the bare chain did not start")
+                first = own
+            await bare.connect(length, first)
+        opened.callback(bare.close)
+        yield bare
 
 
 @asynccontextmanager

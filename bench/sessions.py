@@ -1,10 +1,16 @@
-"""What a session costs: latency with one in flight, throughput with many, beside PING and Celery."""
+"""What a session costs: latency with one in flight, throughput with many, beside PING and Celery.
+
+What a further engine costs is held beside PING, and beside what one more stage costs in a chain of bare
+processes, which is what this machine takes for that many wake-ups: a PING is one process' loop kept warm.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
+
+from redis.asyncio import Redis
 
 from bench import cpu, drive
 from bench.measure import Section, Target, p50, p99
@@ -57,19 +63,14 @@ async def run(stack: Stack, *, quick: bool, say: Say) -> Section:
     async with (
         celery_beside(stack) as celery,
         drive.peers(stack, celery=celery) as (redis, peer),
+        drive.bare_chains(stack, LENGTHS) as bare,
     ):
 
         async def latencies() -> None:
             taken: defaultdict[str, list[float]] = defaultdict(list)
             for _ in range(TURNS):
-                for name, (request, _, _) in CELLS.items():
-                    taken["ping"] += await drive.ping(redis, size.pings // TURNS)
-                    # the first of a turn finds everything cold that had none
-                    _, *later = await drive.latency(stack, request, 1 + size.sessions // TURNS)
-                    taken[name] += later
-                for length in LENGTHS if peer else ():
-                    _, *later = await peer.latency(length, 1 + size.peers // TURNS)
-                    taken[f"celery {length}"] += later
+                for name, times in (await _turn(stack, size, redis, bare, peer)).items():
+                    taken[name] += times
             for name, times in taken.items():
                 rounds[f"p50 {name}"].append(p50(times))
                 rounds[f"p99 {name}"].append(p99(times))
@@ -93,6 +94,26 @@ async def run(stack: Stack, *, quick: bool, say: Say) -> Section:
     return _section(rounds, pooled, loads)
 
 
+async def _turn(
+    stack: Stack, size: Size, redis: Redis, bare: drive.Bare, peer: drive.Celery | None
+) -> Mapping[str, Sequence[float]]:
+    """Return what a share of a round took: every cell and every denominator, one in flight.
+
+    The first of each finds everything cold that had none, and is left out.
+    """
+    sessions, peers = 1 + size.sessions // TURNS, 1 + size.peers // TURNS
+    taken: defaultdict[str, list[float]] = defaultdict(list)
+    for name, (request, _, _) in CELLS.items():
+        taken["ping"] += await drive.ping(redis, size.pings // TURNS)
+        taken[name] = (await drive.latency(stack, request, sessions))[1:]
+    rest = p50(taken["1"])  # as long as an engine rests between two sessions
+    for length in LENGTHS:
+        taken[f"bare {length}"] = (await bare.latency(length, sessions, rest))[1:]
+        if peer:
+            taken[f"celery {length}"] = (await peer.latency(length, peers))[1:]
+    return taken
+
+
 async def _warm_up(stack: Stack, peer: drive.Celery | None) -> None:
     for request, _, _ in CELLS.values():
         await drive.latency(stack, request, 100)
@@ -113,11 +134,13 @@ def _section(
     for name, (_, what, _) in CELLS.items():
         section.add(f"{what}, p50", [1e3 * t for t in rounds[f"p50 {name}"]], "ms")
         section.add(f"{what}, p99 of all rounds", [1e3 * p99(pooled[name])], "ms")
+    stage = _each_further(rounds, "bare ")
+    section.ratio("each further bare stage ÷ PING", stage, ping)
     for way, words in (("", ""), ("inline ", " inline")):
-        one, three = rounds[f"p50 {way}1"], rounds[f"p50 {way}3"]
-        section.ratio(f"1 engine{words} p50 ÷ PING", one, ping, Target(19, 13))
-        each = [(b - a) / 2 for a, b in zip(one, three, strict=True)]
+        each = _each_further(rounds, way)
+        section.ratio(f"1 engine{words} p50 ÷ PING", rounds[f"p50 {way}1"], ping, Target(19, 13))
         section.ratio(f"each further engine{words} ÷ PING", each, ping, Target(4, 2))
+        section.ratio(f"each further engine{words} ÷ bare stage", each, stage)
     for name, (_, what, _) in CELLS.items():
         section.ratio(
             f"{what} p99 ÷ p50", rounds[f"p99 {name}"], rounds[f"p50 {name}"], Target(3, 2)
@@ -131,6 +154,12 @@ def _section(
     for name, (_, what, _) in CELLS.items():
         section.notes.append(_cpu_note(what, loads[name]))
     return section
+
+
+def _each_further(rounds: Mapping[str, Sequence[float]], way: str) -> list[float]:
+    """Return the seconds that a stage more takes in each round: half of what two more do."""
+    one, three = rounds[f"p50 {way}1"], rounds[f"p50 {way}3"]
+    return [(b - a) / 2 for a, b in zip(one, three, strict=True)]
 
 
 def _against_celery(section: Section, rounds: Mapping[str, Sequence[float]]) -> None:
