@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,8 +15,9 @@ from redis.asyncio import Redis
 from bench import cpu
 from bench.errors import BenchError
 from bench.lean_http import Connection, post
-from bench.peers.bare_stage import Lines
+from bench.peers.bare_stage import Frames
 from bench.stack import Stack
+from blueengine.kit.framing import framed
 
 PAYLOAD: Final = {"text": "x" * 189}
 """200 bytes as JSON."""
@@ -181,75 +183,56 @@ class Celery:
         return answer
 
 
-class Bare:
-    """Chains of bare processes, whose last stage writes to us."""
+@dataclass(frozen=True)
+class BareChain:
+    """A chain of bare processes."""
 
-    def __init__(self) -> None:
-        """Have no chain yet; ``connect`` makes them."""
-        self._chains: dict[int, asyncio.WriteTransport] = {}
-        self._back: asyncio.Future[None] | None = None
-        self._message = msgspec.json.encode(PAYLOAD) + b"\n"
+    first: asyncio.WriteTransport
+    """To its first stage."""
+    back: asyncio.Queue[bytes]
+    """What its last stage wrote."""
 
-    def came_back(self, _line: bytes) -> None:
-        """Take what the last stage wrote."""
-        if self._back:
-            self._back.set_result(None)
-
-    async def connect(self, length: int, first: str) -> None:
-        """Send messages for a chain of this length to its first stage."""
-        loop = asyncio.get_running_loop()
-        self._chains[length], _ = await loop.create_unix_connection(asyncio.Protocol, first)
-
-    async def latency(self, length: int, count: int, pause: float) -> list[float]:
-        """Return the seconds that each of ``count`` messages took through a chain, with a pause before each.
+    async def latency(self, count: int, pause: float) -> list[float]:
+        """Return the seconds that each of ``count`` messages took through it, with a pause before each.
 
         Raises:
             BenchError: The last stage writes nothing.
         """
-        taken = []
+        message, taken = framed(msgspec.json.encode(PAYLOAD)), []
         try:
             async with asyncio.timeout(WAIT_SECONDS + count * pause):
                 for _ in range(count):
                     await asyncio.sleep(pause)
-                    self._back = asyncio.get_running_loop().create_future()
                     started = time.perf_counter()
-                    self._chains[length].write(self._message)
-                    await self._back
+                    self.first.write(message)
+                    await self.back.get()
                     taken.append(time.perf_counter() - started)
         except TimeoutError:
             raise BenchError("nothing comes through the chain of bare processes") from None
         return taken
 
-    def close(self) -> None:
-        """Speak to no chain any more."""
-        for transport in self._chains.values():
-            transport.close()
-
 
 @asynccontextmanager
-async def bare_chains(stack: Stack, lengths: Sequence[int]) -> AsyncIterator[Bare]:
-    """Start chains of bare processes of these lengths."""
-    bare, folder = Bare(), stack.root / "bare"
-    folder.mkdir()
-    async with AsyncExitStack() as opened:
-        end = str(folder / "end")
-        server = await asyncio.get_running_loop().create_unix_server(
-            lambda: Lines(bare.came_back), end
-        )
-        opened.callback(server.close)
-        for length in lengths:
-            first = end
-            for number in range(length):
-                own, following = str(folder / f"{length}.{number}"), first
+async def bare_chain(stack: Stack, length: int) -> AsyncIterator[BareChain]:
+    """Start a chain of this many bare processes."""
+    loop = asyncio.get_running_loop()
+    back: asyncio.Queue[bytes] = asyncio.Queue()
+    with tempfile.TemporaryDirectory(dir=stack.root) as folder:
+        async with AsyncExitStack() as opened:
+            following = f"{folder}/end"
+            server = await loop.create_unix_server(lambda: Frames(back.put_nowait), following)
+            opened.callback(server.close)
+            for number in reversed(range(length)):
+                own = f"{folder}/{number}"
                 process = await stack.pipe("bench.peers.bare_stage", own, following)
                 opened.push_async_callback(stack.end, process)
                 assert process.stdout is not None
                 if await process.stdout.readline() != b"ready\n":
                     raise BenchError("a stage of the bare chain did not start")
-                first = own
-            await bare.connect(length, first)
-        opened.callback(bare.close)
-        yield bare
+                following = own
+            first, _ = await loop.create_unix_connection(asyncio.Protocol, following)
+            opened.callback(first.close)
+            yield BareChain(first, back)
 
 
 @asynccontextmanager

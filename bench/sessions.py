@@ -6,6 +6,7 @@ processes, which is what this machine takes for that many wake-ups: a PING is on
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
@@ -63,8 +64,9 @@ async def run(stack: Stack, *, quick: bool, say: Say) -> Section:
     async with (
         celery_beside(stack) as celery,
         drive.peers(stack, celery=celery) as (redis, peer),
-        drive.bare_chains(stack, LENGTHS) as bare,
+        AsyncExitStack() as opened,
     ):
+        bare = {n: await opened.enter_async_context(drive.bare_chain(stack, n)) for n in LENGTHS}
 
         async def latencies() -> None:
             taken: defaultdict[str, list[float]] = defaultdict(list)
@@ -95,7 +97,11 @@ async def run(stack: Stack, *, quick: bool, say: Say) -> Section:
 
 
 async def _turn(
-    stack: Stack, size: Size, redis: Redis, bare: drive.Bare, peer: drive.Celery | None
+    stack: Stack,
+    size: Size,
+    redis: Redis,
+    bare: Mapping[int, drive.BareChain],
+    peer: drive.Celery | None,
 ) -> Mapping[str, Sequence[float]]:
     """Return what a share of a round took: every cell and every denominator, one in flight.
 
@@ -108,7 +114,7 @@ async def _turn(
         taken[name] = (await drive.latency(stack, request, sessions))[1:]
     rest = p50(taken["1"])  # as long as an engine rests between two sessions
     for length in LENGTHS:
-        taken[f"bare {length}"] = (await bare.latency(length, sessions, rest))[1:]
+        taken[f"bare {length}"] = (await bare[length].latency(sessions, rest))[1:]
         if peer:
             taken[f"celery {length}"] = (await peer.latency(length, peers))[1:]
     return taken
